@@ -18,7 +18,7 @@ from benchmarks.experiment.names import safe_name, short_name
 from benchmarks.inference.photos import check_crop, intake_for, list_photos, read_faces
 from benchmarks.inference.predictor import Predictor, predictor_at, predictor_of
 from detect.attacks.apply import Attacked, apply
-from detect.attacks.base import ALONE, Attack
+from detect.attacks.base import OPTIONAL_NEEDS, Attack
 from detect.attacks.registry import ATTACKS
 from detect.attacks.target import Aim, Target
 from forge.core import provenance
@@ -107,8 +107,8 @@ def _attack(kind: str, assignments: list[str]) -> Attack[Any]:
         InputError: it needs images or networks of an attacker, which single images do not bring; or a setting is wrong.
     """
     implementation = checked_class("attack", kind, ATTACKS.load(kind), Attack)
-    if implementation.needs not in ALONE:
-        alone = [name for name in ATTACKS.names() if ATTACKS.load(name).needs in ALONE]
+    if implementation.needs not in OPTIONAL_NEEDS:
+        alone = [name for name in ATTACKS.names() if ATTACKS.load(name).needs in OPTIONAL_NEEDS]
         raise InputError(
             f"attack {quoted(kind)} needs images that an attacker has, which a run gives it: "
             f"bench run --set conditions.attacked={{{short_name(kind)}: …}}; here name one of {', '.join(alone)}"

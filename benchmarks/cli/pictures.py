@@ -72,6 +72,12 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     known = {base_name(entry.name) for entry in results.generators}
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
+    if any(stage.action == "tamper" and stage.label == name for stage in results.stages):
+        inverts = f" --run {report.name}" if ":" in name else ""
+        raise InputError(
+            f"{name} is not trained and has no pictures of its own; `bench tamper {reference} PHOTO…{inverts}` writes "
+            "photo, forgery and mask side by side"
+        )
     training = stored_result(results, stage_of(results, name, "train"), Store(store))
     folder = generator_folder(training, snapshot)
     if snapshot is not None and not folder.is_dir():

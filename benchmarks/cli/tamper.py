@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _altered(method: Tampering[Any], images: Images, seeds: list[int]) -> Tamper
     landmarks = np.full((len(images), 5, 2), np.nan)
     if method.settings.landmarks == "mtcnn":
         landmarks = find_landmarks(lambda start: images[start:], len(images), lambda done: None)
-    given: list[Donor | None] = []
+    given: list[Sequence[Donor]] = []
     if method.takes_donors:
         # nobody knows who is on the photos: only rendered people can be donors
         names = [str(number) for number in range(len(images))]

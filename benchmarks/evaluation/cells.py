@@ -87,7 +87,7 @@ def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str
                 named_by = trained_on if column in (Condition.MATRIX, "cross") else ""
                 where = Where(named_by, tested_on, perturbation, seed)
                 cell = _cell(where, trained_on, real, group, ordered)
-                if column == Condition.UNSEEN:
+                if column in (Condition.UNSEEN, Condition.WILD):
                     cell = replace(cell, family=grid.protocol.family(tested_on))
                 cells.setdefault(detector, {}).setdefault(column, []).append(cell)
     return cells

@@ -390,9 +390,9 @@ class Results(_Record):
 
     @property
     def suite(self) -> bool:
-        """True where the report shows a leaderboard: several seeds, left-out families, or external tests."""
+        """True where the report shows a leaderboard: several seeds, left-out families, wild or external tests."""
         return bool(self.seeds) or any(
-            cell.condition is Condition.EXTERNAL
+            cell.condition in (Condition.EXTERNAL, Condition.WILD)
             or (cell.condition is Condition.UNSEEN and len(TrainSet.parse(cell.trained_on).generators) > 1)
             for cell in self.cells
         )

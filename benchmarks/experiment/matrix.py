@@ -15,6 +15,7 @@ from benchmarks.protocol import (
     EXTERNAL_PREFIX,
     PAIRED_PREFIX,
     SHUFFLED,
+    WILD,
     Condition,
     GeneratorId,
     TrainSet,
@@ -52,6 +53,7 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
         tested = tuple(settings.generators)
         tested += tuple(label for name in tested for label in snapshots_of(settings, name))
         changed = settings.conditions.robust if _is_requested(settings, Condition.ROBUST, detector) else ()
+        changed += (WILD,) if _is_wild(settings, detector) else ()
         tested += _external_pairs(settings, detector) + _beside_sources(settings, detector)
         # "elsewhere", or generators that its card names, which decides its conditions
         attacked = _attacked_generators(settings, detector)
@@ -94,8 +96,13 @@ def _unseen(settings: RunSettings, detector: str) -> list[PlannedFit]:
         # The whole family is left out: its other members are near copies of the tested one.
         if others:
             snapshots = [label for name in tested for label in _snapshots(settings, name, detector)]
-            fits.append(PlannedFit(TrainSet.of(*others), (*tested, *snapshots)))
+            changed = (CLEAN, WILD) if _is_wild(settings, detector) else (CLEAN,)
+            fits.append(PlannedFit(TrainSet.of(*others), (*tested, *snapshots), changed))
     return fits
+
+
+def _is_wild(settings: RunSettings, detector: str) -> bool:
+    return settings.conditions.wild and _is_requested(settings, Condition.WILD, detector)
 
 
 def _seen(settings: RunSettings, detector: str) -> list[PlannedFit]:

@@ -11,6 +11,7 @@ from forge.core.registry import is_file_reference
 from forge.generators import GENERATORS
 
 _NAME_BYTES = 100
+_ALIAS = re.compile(r"[A-Za-z0-9][\w.-]*")
 _INVERTING = ("edit", "inversion")  # families of generators that invert the one behind the colon
 _INVERTED = "stylegan-lite"  # by default
 
@@ -18,6 +19,12 @@ _INVERTED = "stylegan-lite"  # by default
 def is_fitted(reference: str) -> bool:
     """Return whether a detector is named by the folder of a fitted one, which is used as it is."""
     return "/" in reference and (Path(reference) / "detector.json").is_file()  # a bare name is always a registered one
+
+
+def split_alias(reference: str) -> tuple[str, str]:
+    """Split "hardened=npr" into the name that a detector has in the run and "npr"; without one the first is empty."""
+    alias, equals, detector = reference.partition("=")
+    return (alias, detector) if equals and _ALIAS.fullmatch(alias) else ("", reference)
 
 
 def split_adversary(reference: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
-from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary
+from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary, split_alias
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.core.errors import InputError, quoted
@@ -129,7 +129,10 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
         The conditions, and the detectors that were taken out of them.
     """
     # Members of a fusion may be named too, and a detector by its short name without the generator behind "@".
-    members = [part for name in detectors for part in (name, *name.removeprefix("mean:").split("+"))]
+    members = []
+    for alias, name in map(split_alias, detectors):
+        parts = name.removeprefix("mean:").split("+") if name.startswith("mean:") else []
+        members += [alias or name, *parts]
     known = {*members, *(short_name(split_adversary(name)[0]) for name in members)}
     absent: set[str] = set()
 

@@ -14,6 +14,7 @@ from benchmarks.experiment.names import (
     safe_name,
     short_name,
     split_adversary,
+    split_alias,
     split_snapshot,
 )
 from benchmarks.experiment.race import check_conditions, conditions_of_race, raced
@@ -35,6 +36,7 @@ from benchmarks.experiment.settings import (
 )
 from benchmarks.experiment.variants import Variant, variants_of
 from benchmarks.protocol import GeneratorId
+from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError, quoted, short
 from forge.core.files import digest_json
 from forge.core.registry import is_file_reference
@@ -199,22 +201,35 @@ FLAGS = {
 def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
     """Settings of every detector by label; the members of an ensemble stand before it."""
     chosen: dict[str, DetectorRequest] = {}
-    for reference in references:
+    for alias, reference in map(split_alias, references):
         # The members are detectors of the run too, with settings and rows of their own.
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
-        if is_fitted(reference):  # adopted as it is: no settings, and its name is that of its folder
-            _add(chosen, _fitted_name(Path(reference)), DetectorRequest(detector=reference))
+        if is_fitted(reference):  # adopted as it is: no settings, and by default its name is that of its folder
+            _add(chosen, alias or _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
-        for member in [*members, reference]:
+        # a member that the run has already, under a name of its own or not, is not added again
+        for member in [*(name for name in members if name not in chosen), reference]:
             name, adversary = split_adversary(member)
-            label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
+            own = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
+            label = _alias(alias, own) if alias and member == reference else own
             # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
             every = {} if name.startswith("mean:") else overrides.get("detector", {})
             # Least to most specific: shipped, for all detectors, for this one.
-            value = merged(shipped("detectors", label, preset), every)
+            value = merged(shipped("detectors", own, preset), every)
             value = merged(value, overrides.get("detectors", {}).get(label, {}))
             _add(chosen, label, DetectorRequest(detector=name, adversary=adversary, settings=value))
     return chosen
+
+
+def _alias(alias: str, name: str) -> str:
+    """Check the name that a detector is to have in the run, and return it.
+
+    Raises:
+        InputError: another detector is called so.
+    """
+    if alias in DETECTORS.names() and alias != name:
+        raise InputError(f"--detector {alias}={name}: {alias!r} is another detector; choose another name")
+    return alias
 
 
 def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorRequest) -> None:
@@ -225,8 +240,8 @@ def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorReques
     """
     if chosen.setdefault(label, request) != request:  # frozen models compare by value
         raise InputError(
-            f"two detectors of the run are called {label!r} ({chosen[label].detector} and {request.detector}); give a "
-            "class or folder of your own another name"
+            f"two detectors of the run are called {label!r} ({chosen[label].detector} and {request.detector}); give "
+            f"one of them another name: --detector NAME={request.detector}"
         )
 
 

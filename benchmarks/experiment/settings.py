@@ -206,6 +206,9 @@ class Conditions(_Settings):
         description="train on all families of generators but one, test on the generators of that family; by default "
         "where there are two families or more",
     )
+    wild: bool = Field(
+        False, description="beside `unseen`: each test image through a random chain of changes, as photos on the web"
+    )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
     # Digests by name and not in a list: two perturbations may come from one file.
     perturbation_files: dict[str, dict[str, str]] = Field(

@@ -18,7 +18,7 @@ from benchmarks.experiment.names import base_name, inverted_generator, is_fitted
 from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
-from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
+from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
 from detect.detectors.registry import DETECTORS
@@ -77,6 +77,8 @@ def _detector(
 
     if is_fitted(request.detector):  # a folder: its settings are its card's
         return _adopted(request, resolution)
+    if request.detector in CONTROL_DETECTORS and name != request.detector:
+        raise InputError(f"--detector {name}={request.detector}: a control keeps its name, by which audits know it")
     implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
     typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
     # Constructed once: code of others may refuse in its constructor what its settings allow.
@@ -148,6 +150,8 @@ def _perturbations(conditions: Conditions) -> Conditions:
     # Two references may be one perturbation, whose columns would have one name.
     for reference in conditions.robust:
         name = perturbation(reference).name  # refuses what is not known
+        if name == WILD:
+            raise InputError("conditions.robust: 'wild' is a condition of its own; set conditions.wild=true")
         if name in ids:
             raise InputError(f"conditions.robust: {quoted(ids[name])} and {quoted(reference)} are both {quoted(name)}")
         ids[name] = reference
@@ -186,6 +190,11 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
                 f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
             )
     families = families_of(generators)
+    if conditions.wild and (conditions.unseen is False or len(set(families.values())) < 2):
+        raise InputError(
+            "conditions.wild changes the test images of `unseen`, which this run does not have: it needs generators of "
+            "two families or more, and unseen not switched off"
+        )
     if conditions.unseen and len(set(families.values())) < 2:
         raise InputError(
             f"conditions.unseen needs generators of two families or more: it trains on all families but the tested "

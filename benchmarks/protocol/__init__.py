@@ -13,6 +13,7 @@ from benchmarks.protocol.conditions import (
     EQUALISED,
     PRIMARIES,
     SHUFFLED,
+    WILD,
     Condition,
     condition_of_column,
     meaning_of_column,
@@ -28,12 +29,13 @@ from benchmarks.protocol.grid import (
     TestGrid,
     protocol_of_scores,
 )
-from benchmarks.protocol.identifiers import ELSEWHERE, AttackId, FitId, GeneratorId, TestId, TrainSet
+from benchmarks.protocol.identifiers import CONTROL_DETECTORS, ELSEWHERE, AttackId, FitId, GeneratorId, TestId, TrainSet
 from benchmarks.protocol.intervals import ALPHA, FEW_UNITS, NEW_FAMILY, SMALL_CLASS, IntervalMethod, choose_interval
 
 __all__ = [
     "ALPHA",
     "CLEAN",
+    "CONTROL_DETECTORS",
     "ELSEWHERE",
     "EQUALISED",
     "EXTERNAL_PREFIX",
@@ -45,6 +47,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "SHUFFLED",
     "SMALL_CLASS",
+    "WILD",
     "AttackId",
     "Condition",
     "FitId",

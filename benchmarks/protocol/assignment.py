@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, Condition
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, WILD, Condition
 from benchmarks.protocol.grid import TestGrid
 from benchmarks.protocol.identifiers import AttackId, TrainSet
 
@@ -43,7 +43,7 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
     # generator would put them into `seen` and mix their AUCs with those of plain tests
     # an equalised training tested on clean images is changed too: its own perturbation is "equalised", not "none"
     if perturbation != train_set.perturbation:
-        return Condition.ROBUST
+        return Condition.WILD if perturbation == WILD else Condition.ROBUST
     # after the perturbation: a mean over clean tests of a budget must not contain perturbed ones
     if train_set.images is not None:
         return Condition.BUDGET
@@ -72,8 +72,12 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
         usual = not train_set.variant and perturbation == CLEAN
         return condition if usual and trained & grid.generators in (grid.generators, set()) else ""
     # severity curves are of plain trainings: a budget or equalised one would change two things at once
-    if condition is Condition.ROBUST and train_set.variant:
+    if condition in (Condition.ROBUST, Condition.WILD) and train_set.variant:
         return ""
+    # the trainings of the column `unseen`, whose gap to it is what such changes cost
+    if condition is Condition.WILD:
+        unseen = _RULES[grid.protocol.version].column(train_set, tested_on, grid) == Condition.UNSEEN
+        return condition if unseen else ""
     if condition in (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN):
         return _RULES[grid.protocol.version].column(train_set, tested_on, grid)
     return condition

@@ -45,6 +45,13 @@ class Condition(StrEnum):
         "over families of the mean over their generators",
         "on generators of families left out of its training",
     )
+    WILD = (
+        "wild",
+        "as `unseen`, and the test images of both classes are changed as on the web, each by a chain of its own",
+        "as unseen, each test image through one random chain of one to four changes (scaling, JPEG, WebP, blur, noise, "
+        "crop, brightness, contrast, rim), the same law for both classes",
+        "on changed images of generators of families left out of its training",
+    )
     MATRIX = (
         "matrix",
         "trained on other generators than the tested one, but not on all other families",
@@ -144,6 +151,7 @@ PROTOCOL_1_COLUMNS = {
 # the first that a suite has ranks its detectors; the names of the two protocols never stand in one table
 PRIMARIES = (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN, "leave-one-out", "cross", "same")
 EQUALISED = Condition.EQUALISED.value  # also the perturbation that re-encodes, and a variant of a train set
+WILD = Condition.WILD.value  # also the perturbation
 SHUFFLED = Condition.SHUFFLED.value  # also a variant of a train set
 
 

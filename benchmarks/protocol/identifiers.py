@@ -10,6 +10,7 @@ from typing import ClassVar
 from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED
 from forge.core.errors import InputError
 
+CONTROL_DETECTORS = ("random", "metadata", "trivial-cues")  # by name: audits and pages know them
 ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a fixed scorer, or scores from a file
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Access = Literal["gradients", "scores", "nothing"]
 Budget = Literal["levels", "none"]
 Needs = Literal["", "reals", "views", "surrogate", "autoencoder", "generator"]
-ALONE = ("", "reals")  # needs of an attack that can do without
+OPTIONAL_NEEDS = ("", "reals")  # of attacks that also run without
 
 LARGEST = 255  # grey levels of a budget
 

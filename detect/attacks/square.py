@@ -15,7 +15,7 @@ from forge.faces.faceset import Images, Indices
 
 _STAGES = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries of 10,000 after which the area is halved
 _PUBLISHED = 10_000  # queries that these stages are of
-_COMPARED = 500  # real images whose scores say how real a forgery is to look, at most
+_REFERENCES = 500  # real images that the stopping score is a quantile of, at most
 
 
 class SquareSettings(AttackSettings):
@@ -23,12 +23,12 @@ class SquareSettings(AttackSettings):
 
     queries: int = Field(500, ge=1, le=100_000, description="scores asked for per image")
     area: float = Field(0.8, gt=0, le=1, description="share of the image that the first squares cover")
-    enough: float | None = Field(
+    stop_quantile: float | None = Field(
         0.95,
         gt=0,
         lt=1,
-        description="share of the attacker's real images that a forgery is to look more real than: then it is not "
-        "asked for again; none: all queries are used",
+        description="a forgery that scores as more real than this share of the attacker's real images is queried no "
+        "further; none: all queries are used",
     )
 
 
@@ -47,43 +47,43 @@ class Square(Attack[SquareSettings]):
     access: ClassVar[Access] = "scores"
     needs = "reals"
     _real: Images | None = None
-    _goal: tuple[Target, float] | None = None
+    _stop: tuple[Target, float] | None = None
 
     def learn(self, knowledge: Knowledge) -> None:
-        """Take the real images that forgeries are compared with, if there are any."""
+        """Take the real images whose scores decide when to stop, if there are any."""
         if knowledge.real is not None and len(knowledge.real):
-            spread = np.linspace(0, len(knowledge.real) - 1, min(_COMPARED, len(knowledge.real))).round()
+            spread = np.linspace(0, len(knowledge.real) - 1, min(_REFERENCES, len(knowledge.real))).round()
             self._real = knowledge.real.read(spread.astype(np.int64))
 
-    def _enough(self, target: Target) -> float:
-        """Return the loss at which an image is not asked for again; minus infinity: at none."""
-        if self.settings.enough is None or self._real is None or target.aim != "evade":
+    def _stop_loss(self, target: Target) -> float:
+        """Return the loss at which an image is queried no further; minus infinity: at none."""
+        if self.settings.stop_quantile is None or self._real is None or target.aim != "evade":
             return -np.inf
-        if self._goal is None or self._goal[0] is not target:
-            self._goal = target, float(np.quantile(target.losses(self._real), 1 - self.settings.enough))
-        return self._goal[1]
+        if self._stop is None or self._stop[0] is not target:
+            self._stop = target, float(np.quantile(target.losses(self._real), 1 - self.settings.stop_quantile))
+        return self._stop[1]
 
     def changed(self, images: Images, target: Target, epsilon: float, seed: int) -> Images:
         """Return changed images; one whose score would not get better stays as it is."""
         count, height, width = images.shape[:3]
         source = np.random.default_rng(derive_seed(seed, "square"))
         level = int(epsilon)
-        enough = self._enough(target)
+        stop = self._stop_loss(target)
         originals = images.astype(np.int16)
         best, lowest = images.copy(), target.losses(images)
-        going = np.flatnonzero(lowest > enough)
+        active = np.flatnonzero(lowest > stop)
         stripes = level * _signs(source, (count, 1, width, 3))
-        trial = np.clip(originals + stripes, 0, 255).astype(np.uint8)[going]
+        trial = np.clip(originals + stripes, 0, 255).astype(np.uint8)[active]
         for query in range(self.settings.queries):
             if query:
                 side = side_at(query, self.settings.queries, self.settings.area, height, width)
-                trial = _with_squares(best, originals, side, level, source, going)
-            if not len(going):
+                trial = _with_squares(best, originals, side, level, source, active)
+            if not len(active):
                 break
             losses = target.losses(trial)
-            better = losses < lowest[going]
-            best[going[better]], lowest[going[better]] = trial[better], losses[better]
-            going = going[lowest[going] > enough]
+            better = losses < lowest[active]
+            best[active[better]], lowest[active[better]] = trial[better], losses[better]
+            active = active[lowest[active] > stop]
         return best
 
 
@@ -104,20 +104,20 @@ def _with_squares(
     side: int,
     level: int,
     source: np.random.Generator,
-    going: Indices,
+    active: Indices,
 ) -> Images:
     """Return some of the images with one square of each set to the original plus or minus the level."""
     count, height, width = best.shape[:3]
-    # drawn for all images, so that none depends on which others are still asked for
-    tops = source.integers(0, height - side + 1, count)[going]
-    lefts = source.integers(0, width - side + 1, count)[going]
-    changes = level * _signs(source, (count, 1, 1, 3))[going]
+    # drawn for all images, so that none depends on which others are still queried
+    tops = source.integers(0, height - side + 1, count)[active]
+    lefts = source.integers(0, width - side + 1, count)[active]
+    changes = level * _signs(source, (count, 1, 1, 3))[active]
     # index arrays of the squares of these images, [n, side, side]
-    images = np.arange(len(going))[:, None, None]
+    images = np.arange(len(active))[:, None, None]
     rows = tops[:, None, None] + np.arange(side)[:, None]
     columns = lefts[:, None, None] + np.arange(side)
-    trial = best[going]
-    trial[images, rows, columns] = np.clip(originals[going[:, None, None], rows, columns] + changes, 0, 255)
+    trial = best[active]
+    trial[images, rows, columns] = np.clip(originals[active[:, None, None], rows, columns] + changes, 0, 255)
     return trial
 
 

@@ -159,6 +159,7 @@ PERTURBATIONS = Registry(
         "contrast-up": "detect.data.shipped_perturbations:ContrastUp",
         "contrast-down": "detect.data.shipped_perturbations:ContrastDown",
         "equalised": "detect.data.shipped_perturbations:Equalised",
+        "wild": "detect.data.wild:Wild",
     },
 )
 
@@ -168,7 +169,8 @@ ROBUST = (
     *("crop80", "brighter", "darker", "contrast-up", "contrast-down"),
 )
 EQUALISED = "equalised"
-LISTED = (*ROBUST, EQUALISED)  # names with the protocol's strengths; others are as good
+WILD = "wild"
+LISTED = (*ROBUST, EQUALISED, WILD)  # names with the protocol's strengths; others are as good
 
 
 def perturbation(name: str) -> Perturbation:

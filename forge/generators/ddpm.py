@@ -113,8 +113,8 @@ class DDPMGenerator(Denoiser):
         return error
 
     @property
-    def asked(self) -> int:
-        """Once a step."""
+    def evaluations(self) -> int:
+        """One a step."""
         return self.settings.steps
 
     def sample(self, predict: Predictor, noise: Tensor) -> Tensor:

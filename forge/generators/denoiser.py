@@ -50,14 +50,14 @@ class Denoiser(nn.Module, ABC):
         """Turn standard normal noise [N, 3, H, W] into images [N, 3, H, W], always alike for the same noise.
 
         Args:
-            predict: the network; it is asked `asked` times.
+            predict: the network; it is evaluated `evaluations` times.
             noise: where the images begin.
         """
 
     @property
     @abstractmethod
-    def asked(self) -> int:
-        """How often `sample` asks the network."""
+    def evaluations(self) -> int:
+        """Network evaluations of one call of `sample`."""
 
     def predictor(self, labels: Tensor | None) -> Predictor:
         """Return the network as samplers call it: of images [N, 3, H, W], and one time for all of them."""
@@ -81,7 +81,7 @@ class Denoiser(nn.Module, ABC):
         """
         return self._images(self.predictor(labels), latents)
 
-    def refined(self, latents: Tensor, labels: Tensor | None = None, *, steps: int = 1) -> Tensor:
+    def differentiable(self, latents: Tensor, labels: Tensor | None = None, *, steps: int = 1) -> Tensor:
         """Make the images of `forward`, with the gradient of the last predictions alone.
 
         What comes before them is taken as given: so a loss of images trains the network at the cost and in the memory
@@ -92,7 +92,7 @@ class Denoiser(nn.Module, ABC):
             labels: see `forward`.
             steps: K, the last predictions.
         """
-        predict, left = self.predictor(labels), self.asked
+        predict, left = self.predictor(labels), self.evaluations
 
         def guarded(images: Tensor, time: float) -> Tensor:
             nonlocal left

@@ -104,8 +104,8 @@ class FlowGenerator(Denoiser):
         return error
 
     @property
-    def asked(self) -> int:
-        """Once a step, or twice."""
+    def evaluations(self) -> int:
+        """One a step, or two."""
         return self.settings.steps * (1 if self.settings.solver == "euler" else 2)
 
     def sample(self, predict: Predictor, noise: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from forge.faces.imaging.jpeg import coded
 from forge.tampering.landmarks import Floats, PlacedFace, fit_template
 
 TRIES = 40  # draws of an edit that changes nothing, before the photo is refused
+# after so many draws that did not suit, limits are this many times as wide
+_TOLERANCE = ((0, 1.0), (16, 1.4), (26, 2.0), (34, math.inf))
 BINARY = 128  # a stored weight from which on a pixel counts as altered: half of 255
 COLUMNS = {"outline": "string", "region": "string", "altered": "float64", "edit": "string"}
 
@@ -94,20 +97,25 @@ class Photo:
     Attributes:
         image: uint8 [H, H, 3]; not to be changed.
         face: where its face is; the average one's place where none was found.
-        donor: the image that a region is taken from, where the edit takes one.
-        strict: whether an edit should look well; no longer so after many draws that did not suit, as where a face
-            fills the frame.
+        donors: images that a region may be taken from, where the edit takes one; those in the most similar pose first.
+        tolerance: factor of what an edit may differ by from what is around it; it grows with draws that did not suit,
+            to infinity where a face fills the frame.
     """
 
     image: NDArray[np.uint8]
     face: PlacedFace
-    donor: Donor | None = None
-    strict: bool = True
+    donors: Sequence[Donor] = ()
+    tolerance: float = 1.0
 
     @property
     def side(self) -> int:
         """Height and width in pixels."""
         return len(self.image)
+
+    @property
+    def strict(self) -> bool:
+        """Whether an edit should still look well."""
+        return math.isfinite(self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -135,14 +143,14 @@ class TamperBatch:
         images: uint8 [N, H, H, 3].
         landmarks: [N, 5, 2] in pixels, NaN where no face is known.
         seeds: one per image.
-        donors: one per image, where the tampering takes them.
+        donors: those of each image, where the tampering takes them.
         labels: rows of the images with their labels, where they are known.
     """
 
     images: Images
     landmarks: Floats
     seeds: Sequence[int]
-    donors: Sequence[Donor | None] = ()
+    donors: Sequence[Sequence[Donor]] = ()
     labels: Sequence[Mapping[str, Any]] = ()
 
 
@@ -231,10 +239,10 @@ class LocalEdit(Tampering[E]):
             InputError: an edit changes nothing in any of `TRIES` draws, as of a photo of one colour.
         """
         faces = fit_template(batch.landmarks, batch.images.shape[1])
-        donors = batch.donors or [None] * len(batch.images)
+        donors = batch.donors or [()] * len(batch.images)
         made = [
-            self._edited(Photo(image, faces[number], donor), seed)
-            for number, (image, donor, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
+            self._edited(Photo(image, faces[number], candidates), seed)
+            for number, (image, candidates, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
         ]
         images, masks, rows = zip(*made, strict=True)
         return Tampered(np.stack(images), np.stack(masks), list(rows))
@@ -242,7 +250,8 @@ class LocalEdit(Tampering[E]):
     def _edited(self, photo: Photo, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         source = np.random.default_rng(seed)
         for attempt in range(TRIES):
-            edited = self.edit(replace(photo, strict=attempt < TRIES / 2), source)
+            tolerance = max(factor for draws, factor in _TOLERANCE if attempt >= draws)
+            edited = self.edit(replace(photo, tolerance=tolerance), source)
             if edited is None:
                 continue
             laid = laid_over(photo.image, edited)

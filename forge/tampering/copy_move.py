@@ -15,7 +15,7 @@ from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, inverse, mapped, pixel_middles, read_at
 
 _DRAWS = 24  # places that are tried; the one whose rim fits best is taken
-_FITS = 30.0  # mean difference along the rim up to which a place is taken, grey levels
+_FITS = 20.0  # mean difference along the rim up to which a place is taken, grey levels
 _APART = 0.75  # distance of both places at least, in diameters of the region
 
 
@@ -42,10 +42,12 @@ class CopyMove(LocalEdit[CopyMoveSettings]):
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
         """Edit a photo; None: the region found no other place in the frame."""
         settings, side = self.settings, photo.side
-        region = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
+        drawn = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
         blending = chosen(settings.blending, source)
         feather = source.uniform(*settings.feather) * side
-        if photo.strict and settings.spare_features and not region.avoids_features(photo.face):
+        spare = photo.strict and settings.spare_features
+        region = drawn.beside_features(photo.face, side, source) if spare else drawn
+        if region is None:
             return None
         affine = _target(region, photo, settings, source)
         if affine is None:
@@ -104,4 +106,4 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     costs = abs(colours_at(image, moved[left]) - colours_at(image, rim)).mean((1, 2))
     best = int(costs.argmin())
     # where a face fills the frame any place will do after many draws, but not one outside of it
-    return affine[left[best]] if costs[best] < (_FITS if photo.strict else np.inf) else None
+    return affine[left[best]] if costs[best] <= _FITS * photo.tolerance else None

@@ -19,7 +19,8 @@ from forge.tampering.landmarks import Floats, PlacedFaces, find_landmarks, fit_t
 DonorKind = Literal["auto", "identity", "rendered", "others"]
 
 RENDERED = 256  # people that rendered donors are taken from, one image each: those without glasses
-_SUBSET = 16  # donors of which the one with the most similar landmarks is taken
+_SUBSET = 64  # donors that are compared with a face
+CANDIDATES = 6  # of these, donors with the most similar landmarks, among which an edit chooses
 _SEED = 20_260_000  # of the rendered donors: people that no set of another seed shows
 _BLOCK = 64
 
@@ -49,19 +50,22 @@ class DonorSet:
         """Where the faces are."""
         return fit_template(self.landmarks, self.side)
 
-    def nearest(self, landmarks: Floats, among: Indices, seed: int) -> Donor:
-        """Return the donor with the most similar landmarks of a random subset (Face X-ray, Li et al. 2020).
+    def nearest(self, landmarks: Floats, among: Indices, seed: int) -> tuple[Donor, ...]:
+        """Return the donors with the most similar landmarks of a random subset (Face X-ray, Li et al. 2020).
 
         Args:
-            landmarks: [5, 2] of the face that is to be altered; NaN: any donor of the subset.
+            landmarks: [5, 2] of the face that is to be altered; NaN: any donors of the subset.
             among: positions of the donors that may be taken.
             seed: of the subset.
         """
         subset = np.random.default_rng(seed).permutation(among)[:_SUBSET]
         distance = ((_shape(self.landmarks[subset]) - _shape(landmarks[None])) ** 2).sum((1, 2))
         # faces that were not found come last
-        chosen = int(subset[int(np.nan_to_num(distance, nan=np.inf).argmin())])
-        return Donor(self.read(chosen), self.faces[chosen], self.names[chosen], self.same_set)
+        order = np.argsort(np.nan_to_num(distance, nan=np.inf), kind="stable")[:CANDIDATES]
+        return tuple(
+            Donor(self.read(position), self.faces[position], self.names[position], self.same_set)
+            for position in subset[order].tolist()
+        )
 
 
 def _shape(landmarks: Floats) -> Floats:
@@ -113,8 +117,8 @@ class Donors:
         by_identity.pop("", None)
         self._by_identity = {name: np.array(positions) for name, positions in by_identity.items()}
 
-    def of(self, name: str, identity: str, landmarks: Floats, seed: int) -> Donor | None:
-        """Return the donor of a face; None: with donors 'identity' its person has no other image.
+    def of(self, name: str, identity: str, landmarks: Floats, seed: int) -> tuple[Donor, ...]:
+        """Return donors for a face, in the most similar pose first; none where `identity` finds no other image.
 
         Args:
             name: id of the face's image, which is never its own donor.
@@ -131,7 +135,7 @@ class Donors:
             if len(same):
                 return self.candidates.nearest(landmarks, same, seed)
             if self.choice == "identity":
-                return None
+                return ()
         people = rendered_people(self.candidates.side)
         return people.nearest(landmarks, np.arange(len(people.names)), seed)
 

@@ -61,6 +61,9 @@ class LatentEditSettings(EditSettings):
     blending: tuple[Literal["alpha", "poisson"], ...] = Field(
         ("alpha", "poisson"), min_length=1, description="how the face is joined to the photo, equally often"
     )
+    detail: float = Field(
+        0.8, ge=0, lt=1, description="share of what the inversion missed of the photo that is added to the new face"
+    )
     feather: Range = Field((0.015, 0.04), description="softness of an alpha rim, shares of the side")
     inversion: InversionSettings = InversionSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -211,7 +214,9 @@ class LatentEdit(Tampering[LatentEditSettings]):
             "blending": draw.blending,
             "psnr_of_inversion": round(psnr, 2),
         }
-        edited = Edited(*_joined(photo, after, draw.alpha, draw.blending), draw.region.name, parameters)
+        missed = photo.image - before.astype(np.float64)
+        new = np.clip(after + self.settings.detail * missed, 0, 255)
+        edited = Edited(*_joined(photo, new, draw.alpha, draw.blending), draw.region.name, parameters)
         laid = laid_over(photo.image, edited)
         if laid is None:
             raise InputError("the face covers no pixel of the photo; leave the photo out")
@@ -255,7 +260,7 @@ def _decoded(encoder: TrainedEncoder, inverted: Inverted) -> NDArray[np.uint8]:
 
 
 def _joined(
-    photo: Photo, made: NDArray[np.uint8], alpha: NDArray[np.float64], blending: str
+    photo: Photo, made: NDArray[np.float64], alpha: NDArray[np.float64], blending: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return pixels and weights of a face that is laid into its photo without a seam of colours."""
     inside = alpha >= 0.5
@@ -263,5 +268,5 @@ def _joined(
         return poisson_blend(photo.image, made, inside), inside.astype(np.float64)
     rim = alpha * (1 - alpha)
     # the mean difference of colours along the rim, where both meet
-    offset = (rim[..., None] * (photo.image - made.astype(np.float64))).sum((0, 1)) / max(float(rim.sum()), 1e-9)
+    offset = (rim[..., None] * (photo.image - made)).sum((0, 1)) / max(float(rim.sum()), 1e-9)
     return mixed(made + offset, photo.image, alpha), alpha

@@ -54,8 +54,10 @@ class Inpaint(LocalEdit[InpaintSettings]):
         settings = self.settings
         method = chosen(settings.methods, source)
         area = settings.area if method == "patchmatch" else settings.smooth_area
-        region = draw_region(chosen(settings.regions, source), photo.face, photo.side, area, source)
-        if photo.strict and settings.spare_features and not region.avoids_features(photo.face):
+        drawn = draw_region(chosen(settings.regions, source), photo.face, photo.side, area, source)
+        spare = photo.strict and settings.spare_features
+        region = drawn.beside_features(photo.face, photo.side, source) if spare else drawn
+        if region is None:
             return None
         hole = region.coverage(photo.side) >= 0.5
         if not hole.any() or hole.all():

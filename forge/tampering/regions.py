@@ -22,6 +22,7 @@ _OVERSAMPLING = 4  # outlines are drawn this much larger, and a pixel's weight i
 _CORNERS = 48  # of round outlines
 _JITTER = 0.15  # parts are larger or smaller by up to this share, along each axis
 _REACH = (0.12, 0.88)  # where free shapes have their middle, shares of the side
+_PLACES = 8  # that are tried for a shape that leaves the features of a face alone
 # ellipses around the parts in eye distances: middle and half axes
 _ELLIPSES = {
     "eyes": [((-0.5, -0.04), (0.36, 0.24)), ((0.5, -0.04), (0.36, 0.24))],
@@ -81,6 +82,21 @@ class Region:
             ((offsets[..., axis] - _FEATURES[:, :1, axis]) / _FEATURES[:, 1:, axis]) ** 2 for axis in (0, 1)
         )
         return np.asarray((across + down).min((-2, -1)) > 1)
+
+    def beside_features(self, face: PlacedFace, side: int, source: np.random.Generator) -> Region | None:
+        """Return the region at the first of some random places where it leaves eyes, nose and mouth alone; None: none.
+
+        Args:
+            face: where it is.
+            side: of the frame in pixels.
+            source: of random numbers.
+        """
+        if self.avoids_features(face):
+            return self
+        moves = source.uniform(*_REACH, (_PLACES, 2)) * side - self.rim.mean(0)
+        maps = np.concatenate([np.broadcast_to(np.eye(2), (_PLACES, 2, 2)), moves[:, None]], 1)  # [places, 3, 2]
+        fits = self.avoids_features(face, maps)
+        return self.moved(maps[int(fits.argmax())]) if fits.any() else None
 
     def coverage(self, side: int) -> Floats:
         """Return the share of each pixel that lies inside, [side, side] in 0..1."""

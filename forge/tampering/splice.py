@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, chosen, mixed
+from forge.tampering.base import Area, Donor, Edited, EditSettings, LocalEdit, Photo, chosen, mixed
 from forge.tampering.donors import DonorKind
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
-from forge.tampering.regions import RegionName, draw_region
+from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, mapped, pixel_middles, read_at
 
-_SCALE = (0.5, 2.0)  # contrasts are matched within these factors, so that flat regions do not become noise
-_FITS = 30.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
+# contrasts of luma and colour differences are matched within these factors, so that flat regions do not become noise:
+# a grey photo takes no colour, and no colours are made stronger, as of blue eyes for brown skin
+_LEAST, _MOST = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 1.0])
+_FITS = 24.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
+_MOST_DIFFERENT = (
+    22.0  # grey levels: mean difference inside, in the photo's colours, of what is laid in from a rendered person
+)
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _FROM_YCC = np.linalg.inv(_YCC)
@@ -49,37 +54,56 @@ class Splice(LocalEdit[SpliceSettings]):
     takes_donors = True
 
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
-        """Splice a photo; None: there is no donor, or the region's rim does not suit, as bare skin a moustache."""
+        """Splice a photo; None: there is no donor, or none suits, as a moustache bare skin."""
         settings = self.settings
-        if photo.donor is None:
+        if not photo.donors:
             return None
-        names = settings.regions
-        if not photo.donor.same_set:
+        names, rendered = settings.regions, not photo.donors[0].same_set
+        if rendered:
             # a whole rendered face among photos is seen at once; where nothing else is wanted, it is what is laid in
             names = tuple(name for name in names if name != "face") or names
         region = draw_region(chosen(names, source), photo.face, photo.side, settings.area, source)
         blending = chosen(settings.blending, source)
-        feather = source.uniform(*settings.feather) * photo.side
-        onto = photo.face.onto(photo.donor.face)
-        if photo.strict and _unlike(photo.image, region.rim, photo.donor.image, mapped(region.rim, onto)) > _FITS:
-            return None
-        alpha = region.mask(photo.side, feather)
+        alpha = region.mask(photo.side, source.uniform(*settings.feather) * photo.side)
         inside = alpha >= 0.5
         if not inside.any():
             return None
         box = around(alpha > 0)
-        points = mapped(pixel_middles(photo.side)[box], onto)
-        # what lies beyond the donor's frame has nothing to give
-        if not _within(points, len(photo.donor.image))[alpha[box] > 0].all():
+        candidates: list[tuple[float, Donor, Floats]] = []
+        for donor, affine in _by_rim(photo, region):
+            if candidates and not rendered:
+                break
+            points = mapped(pixel_middles(photo.side)[box], affine)
+            # what lies beyond the donor's frame has nothing to give
+            if _within(points, len(donor.image))[alpha[box] > 0].all():
+                laid = with_colours_of(photo.image[box], read_at(donor.image, points), inside[box])
+                candidates.append((float(abs(laid - photo.image[box])[inside[box]].mean()), donor, laid))
+        if not candidates:
+            return None
+        # a rendered person's part is taken where it looks most like what it covers; other images of the same person may
+        # look as they like, if the rim fits
+        difference, donor, laid = min(candidates, key=lambda candidate: candidate[0])
+        if rendered and difference > _MOST_DIFFERENT * photo.tolerance:
             return None
         here, pixels = photo.image[box], photo.image.astype(np.float64)
-        laid = with_colours_of(here, read_at(photo.donor.image, points), inside[box])
         if blending == "poisson":
             pixels[box], alpha = poisson_blend(here, laid, inside[box]), inside.astype(np.float64)
         else:
             pixels[box] = mixed(laid, here, alpha[box])
-        facts = {"donor": photo.donor.name, "blending": blending}
-        return Edited(pixels, alpha, region.name, facts)
+        return Edited(pixels, alpha, region.name, {"donor": donor.name, "blending": blending})
+
+
+def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats]]:
+    """Return the donors whose colours along the rim fit, with the maps [3, 2] onto them, those that fit best first."""
+    maps = [photo.face.onto(donor.face) for donor in photo.donors]
+    theirs = np.stack(
+        [colours_at(donor.image, mapped(region.rim, affine)) for donor, affine in zip(photo.donors, maps, strict=True)]
+    )
+    apart = colours_at(photo.image, region.rim) - theirs
+    # up to a shift of all colours, which blending takes away
+    unlike = abs(apart - apart.mean(1, keepdims=True)).mean((1, 2))
+    order = [number for number in unlike.argsort(kind="stable") if unlike[number] <= _FITS * photo.tolerance]
+    return [(photo.donors[number], maps[number]) for number in order]
 
 
 def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np.bool_]) -> Floats:
@@ -92,15 +116,9 @@ def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np
     """
     new, old = image @ _YCC.T, target @ _YCC.T
     mean_new, mean_old = new[inside].mean(0), old[inside].mean(0)
-    scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), *_SCALE)
+    scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), _LEAST, _MOST)
     matched = (new - mean_new) * scale + mean_old
     return np.asarray(np.clip(matched @ _FROM_YCC.T, 0, 255))
-
-
-def _unlike(image: NDArray[np.uint8], rim: Floats, donor: NDArray[np.uint8], donor_rim: Floats) -> float:
-    """Return how much colours along a rim differ, but for their means, which blending makes equal."""
-    difference = colours_at(image, rim) - colours_at(donor, donor_rim)
-    return float(abs(difference - difference.mean(0)).mean())
 
 
 def _within(points: Floats, side: int) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,7 @@ class Making:
                 derive_seed(self.origin.seed, "blend", name, int(copy)) for name, copy in zip(ids, copies, strict=True)
             ]
             points = landmarks[part.split][faces]
-            given: list[Donor | None] = []
+            given: list[Sequence[Donor]] = []
             if chooser := donors[part.split]:
                 identities = [str(part.rows[face]["identity"] or "") for face in faces]
                 given = [

@@ -341,6 +341,10 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     code, out, _ = bench("leaderboard", "where", "--by", "localisation")
     assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out
+    code, _, err = bench("show", "where", "-g", "splice")
+    assert code == 2 and "`bench tamper splice PHOTO…` writes photo, forgery and mask side by side" in " ".join(
+        err.split()
+    )
     code, _, err = bench("leaderboard", "where", "--by", "localisation", "--columns", "seen")
     assert code == 2 and "leave it out" in err
     edges = scale_of(read_rows(folder / "masks.parquet", detector="unet")).edges

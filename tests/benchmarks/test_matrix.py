@@ -48,6 +48,28 @@ def test_unseen_leaves_out_a_family_and_tests_on_its_generators():
     assert snapshots == {"gan": (("dcgan", "dcgan@2k"), ("none",)), "dcgan+dcgan@2k": (("gan",), ("none",))}
 
 
+def test_wild_changes_the_test_images_of_left_out_families():
+    assert texts(UNSEEN, FAMILIES, "conditions.wild=true") == {
+        "gan": (("dcgan", "cgan"), ("none", "wild")),
+        "cgan+dcgan": (("gan",), ("none", "wild")),
+    }
+    limited = made(UNSEEN, FAMILIES, "conditions={wild: true, only: {wild: [dct]}}")
+    assert {fit.perturbations for fit in planned_fits(limited, "random")} == {("none",)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("conditions={wild: true, unseen: false}",), "changes the test images of `unseen`"),
+        (("conditions.wild=true", FAMILIES.replace("dense-gan", "conv-gan")), "needs generators of two families"),
+        (("conditions.robust=[wild]",), "set conditions.wild=true"),
+    ],
+)
+def test_wild_is_refused_where_it_has_no_trainings(settings, message):
+    with pytest.raises(InputError, match=message):
+        prepare_run(made(*settings))
+
+
 def test_snapshots_are_tested_with_the_family_that_is_left_out():
     planned = texts(UNSEEN, FAMILIES, "conditions.snapshots={dcgan: [1, 2]}")
     assert planned["gan"] == (("dcgan", "cgan", "dcgan@1k", "dcgan@2k"), ("none",))

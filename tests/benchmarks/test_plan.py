@@ -66,6 +66,36 @@ def test_blends_are_judged_by_discriminators_and_train_none():
     assert "score disc-raw@gan on self-blended" in {stage.name for stage in planned.stages}
 
 
+def test_a_detector_stands_twice_in_a_run_under_two_names():
+    planned = checked(["npr", "hardened=npr", "mean:npr+hardened"], "detectors.hardened.max_images=64")
+    fits = {stage.label: stage for stage in planned.stages if stage.action == "fit"}
+    assert {"npr@gan", "hardened@gan", "mean:npr+hardened@gan"} <= set(fits)
+    hardened = fits["hardened@gan"].settings
+    assert (hardened["detector"], hardened["name"], hardened["settings"]["max_images"]) == ("npr", "hardened", 64)
+    assert "name" not in fits["npr@gan"].settings and fits["npr@gan"].settings["settings"]["max_images"] != 64
+    assert set(fits["mean:npr+hardened@gan"].members) == {"npr", "hardened"}
+    ensemble = checked(["both=mean:npr+dct"])
+    assert {"npr@gan", "dct@gan", "both@gan"} <= {stage.label for stage in ensemble.stages if stage.action == "fit"}
+    other = checked(["again=npr"], "detectors.again.max_images=64")
+    assert stage(other, "fit again@gan").key != fits["hardened@gan"].key  # its card has its name
+
+
+@pytest.mark.parametrize(
+    ("detectors", "message"),
+    [
+        (["dct=npr"], "'dct' is another detector; choose another name"),
+        (["luck=random"], "a control keeps its name"),
+        (["one=npr", "one=meso4"], r"two detectors of the run are called 'one' \(npr and meso4\)"),
+        (["one=nprr"], "detector 'nprr' is not known; did you mean 'npr'"),
+        (["=npr"], "detector '=npr' is not known"),
+        (["a b=npr"], "detector 'a b=npr' is not known"),
+    ],
+)
+def test_names_that_a_detector_cannot_have_are_refused(detectors, message):
+    with pytest.raises(InputError, match=message):
+        checked(detectors)
+
+
 def test_a_detector_is_explained_on_the_forgeries_it_was_trained_on():
     planned = checked(["dct"])
     assert set(stage(planned, "explain dct@gan").inputs) == {"detector", "forged gan"}

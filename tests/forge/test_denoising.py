@@ -192,12 +192,12 @@ def test_the_last_predictions_alone_have_a_gradient(name, network):
         found = torch.autograd.grad(images.square().mean(), list(generator.parameters()), allow_unused=True)
         return torch.cat([torch.zeros(1) if part is None else part.flatten() for part in found])
 
-    asked, whole = generator.asked, generator(latents)
-    refined = [generator.refined(latents, steps=steps) for steps in (1, asked)]
-    assert all(torch.equal(images, whole) for images in refined)
-    assert asked == (6 if network.get("solver") == "heun" else 3)
-    all_of_them, last = gradient(whole), gradient(refined[0])
-    assert torch.equal(gradient(refined[1]), all_of_them)
+    evaluations, whole = generator.evaluations, generator(latents)
+    sampled = [generator.differentiable(latents, steps=steps) for steps in (1, evaluations)]
+    assert all(torch.equal(images, whole) for images in sampled)
+    assert evaluations == (6 if network.get("solver") == "heun" else 3)
+    all_of_them, last = gradient(whole), gradient(sampled[0])
+    assert torch.equal(gradient(sampled[1]), all_of_them)
     assert last.abs().max() > 0 and not torch.allclose(last, all_of_them, rtol=1e-2)
 
 
@@ -211,7 +211,7 @@ def test_the_gradient_of_the_last_prediction_is_that_of_a_step_from_a_given_stat
             state = state + (1 / 3) * network(state, torch.full((2,), step / 3), None)
     expected = (state + (1 / 3) * network(state, torch.full((2,), 2 / 3), None)).clamp(-1, 1).mean()
     weights = list(network.exit.parameters())
-    found = torch.autograd.grad(generator.refined(latents, steps=1).mean(), weights)
+    found = torch.autograd.grad(generator.differentiable(latents, steps=1).mean(), weights)
     for one, other in zip(found, torch.autograd.grad(expected, weights), strict=True):
         torch.testing.assert_close(one, other)
 

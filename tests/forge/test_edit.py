@@ -130,6 +130,27 @@ def test_codes_are_latents_in_units_of_their_spread(trained, name):
     assert torch.corrcoef(codes.T).fill_diagonal_(0).abs().max() < 0.25
 
 
+def test_detail_of_the_photo_that_the_inversion_missed_is_added(trained, photos, encoders):
+    def made(kind, detail):
+        tampering = method(kind, trained, encoders, detail=detail, blending=["alpha"], directions=["pca"])
+        return tampering.tamper(batch(photos))
+
+    def far(tampered):
+        images = tampered.images.astype(float)
+        inside = (tampered.masks > 250)[..., None]
+        return (abs(images - batch(photos).images) * inside).sum() / inside.sum()
+
+    control = [far(made(Inversion, detail)) for detail in (0.0, 0.5, 0.9)]
+    # the rim's colours are matched too, so that distances fall about in proportion
+    assert control[1] == pytest.approx(0.5 * control[0], rel=0.25) and control[2] < 0.3 * control[0]
+    moved = [made(LatentEdit, detail).images.astype(float) for detail in (0.0, 0.9)]
+    still = [made(Inversion, detail).images.astype(float) for detail in (0.0, 0.9)]
+    moves = [abs(after - before).mean() for after, before in zip(moved, still, strict=True)]
+    assert moves[1] == pytest.approx(moves[0], rel=0.2)  # the move stays whole
+    with pytest.raises(ValidationError, match="less than 1"):
+        made(Inversion, 1.0)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_are_what_the_first_layers_multiply_codes_by(trained, name):
     space, network = latent_space(trained[name]), trained[name].generator()

@@ -18,7 +18,7 @@ from forge.rendering import render_person_images
 from forge.tampering import donors as donor_module
 from forge.tampering.base import BINARY, TRIES, Donor, Edited, EditSettings, LocalEdit, Photo, TamperBatch
 from forge.tampering.copy_move import copied_from
-from forge.tampering.donors import Donors, DonorSet
+from forge.tampering.donors import CANDIDATES, Donors, DonorSet
 from forge.tampering.landmarks import TEMPLATE, fit_template
 from forge.tampering.regions import draw_region, enclosed
 from forge.tampering.retouch import displacement, guided_filter
@@ -55,7 +55,7 @@ def method(generator: str, **settings):
 
 def batch(people, seeds=range(COUNT)) -> TamperBatch:
     face = fit_template(LANDMARKS, SIDE)
-    given = [Donor(people[(n + 2) % COUNT], face[0], f"i{(n + 2) % COUNT}") for n in range(COUNT)]
+    given = [[Donor(people[(n + 2) % COUNT], face[0], f"i{(n + 2) % COUNT}")] for n in range(COUNT)]
     return TamperBatch(people, LANDMARKS, list(seeds), given)
 
 
@@ -96,7 +96,7 @@ def test_other_sizes(side):
     points = np.full((2, 5, 2), np.nan)  # no face found: the average one's place
     face = fit_template(points, side)
     for generator in LOCAL:
-        given = [Donor(images[1 - n], face[0], "other") for n in range(2)]
+        given = [[Donor(images[1 - n], face[0], "other")] for n in range(2)]
         tampered = method(generator).tamper(TamperBatch(images, points, [0, 1], given))
         assert np.array_equal(tampered.images[tampered.masks == 0], images[tampered.masks == 0])
         assert {row["outline"] for row in tampered.rows} == {"average"}
@@ -192,17 +192,17 @@ def test_a_real_face_never_goes_onto_another_real_person(people):
     for generator in ("auto", "identity"):
         donors = chooser(people, generator, TWO_EACH)
         for n in range(COUNT):
-            assert donors.of(f"i{n}", TWO_EACH[n], LANDMARKS[n], 0).name == f"i{n ^ 1}"
+            assert donors.of(f"i{n}", TWO_EACH[n], LANDMARKS[n], 0)[0].name == f"i{n ^ 1}"
     rendered = chooser(people, "others", TWO_EACH, rendered=True)
     for n in range(COUNT):
-        assert rendered.of(f"i{n}", TWO_EACH[n], LANDMARKS[n], n).name not in (f"i{n}", f"i{n ^ 1}")
+        assert rendered.of(f"i{n}", TWO_EACH[n], LANDMARKS[n], n)[0].name not in (f"i{n}", f"i{n ^ 1}")
 
 
 def test_an_identity_with_one_image_gets_a_rendered_donor_or_none(people):
     mixed = ["p0", "p0", *(f"p{n}" for n in range(2, COUNT))]
-    assert chooser(people, "auto", mixed).of("i5", "p5", LANDMARKS[5], 0).name.startswith("rendered-")
-    assert chooser(people, "auto", [""] * COUNT).of("i5", "", LANDMARKS[5], 0).name.startswith("rendered-")
-    assert chooser(people, "identity", mixed).of("i5", "p5", LANDMARKS[5], 0) is None
+    assert chooser(people, "auto", mixed).of("i5", "p5", LANDMARKS[5], 0)[0].name.startswith("rendered-")
+    assert chooser(people, "auto", [""] * COUNT).of("i5", "", LANDMARKS[5], 0)[0].name.startswith("rendered-")
+    assert chooser(people, "identity", mixed).of("i5", "p5", LANDMARKS[5], 0) == ()
 
 
 def test_with_donors_of_one_identity_people_with_one_image_are_left_out(people, tmp_path):
@@ -216,18 +216,45 @@ def test_with_donors_of_one_identity_people_with_one_image_are_left_out(people, 
         tamper_set(same, nobody, tmp_path / "no", name="splice", counts={"train": 4}, seed=0, on_progress=silent)
 
 
-def test_the_donor_with_the_most_similar_landmarks_is_taken(people):
+def test_donors_with_the_most_similar_landmarks_are_offered(people):
     points = LANDMARKS + np.random.default_rng(0).normal(0, 2, LANDMARKS.shape)
     candidates = DonorSet(lambda n: people[n], SIDE, points, [f"i{n}" for n in range(COUNT)], TWO_EACH)
     # turned into another place and size: the shape is what counts
-    assert candidates.nearest(points[6] * 1.3 + 4, np.arange(COUNT), 0).name == "i6"
+    offered = candidates.nearest(points[6] * 1.3 + 4, np.arange(COUNT), 0)
+    assert offered[0].name == "i6" and len({donor.name for donor in offered}) == min(CANDIDATES, COUNT)
     unknown = np.full_like(points, np.nan)
-    assert DonorSet(lambda n: people[n], SIDE, unknown, list("abcdefgh"), TWO_EACH).nearest(points[0], np.arange(3), 0)
+    unplaced = DonorSet(lambda n: people[n], SIDE, unknown, list("abcdefgh"), TWO_EACH)
+    assert len(unplaced.nearest(points[0], np.arange(3), 0)) == 3
+
+
+def test_of_rendered_donors_the_one_that_looks_most_alike_is_laid_in(people):
+    placed = fit_template(LANDMARKS, SIDE)
+    for n in range(COUNT):
+        darker = (people[n] * 0.9).astype(np.uint8) + 10  # brightness is matched when it is laid in
+        others = [Donor(people[m], placed[0], f"i{m}", same_set=False) for m in range(COUNT) if m != n]
+        donors = [*others, Donor(darker, placed[0], "alike", same_set=False)]
+        edit = method("splice").edit(Photo(people[n], placed[0], donors), np.random.default_rng(n))
+        assert edit.parameters["donor"] == "alike"
+
+
+def test_a_grey_photo_takes_no_colour_and_no_colour_becomes_stronger(people):
+    inside = np.ones((SIDE, SIDE), bool)
+    grey = np.repeat(people[0].mean(2, keepdims=True), 3, 2).astype(np.uint8)
+    matched = with_colours_of(grey, people[1].astype(float), inside)
+    assert np.ptp(matched, axis=2).max() < 1
+    # mid greys, so that nothing is clipped
+    pale, vivid = (64 + image * 0.5 for image in (people[1] * 0.2 + people[1].mean(2, keepdims=True) * 0.8, people[0]))
+
+    def spread(image):
+        return (image @ np.array([[-0.168736, 0.5], [-0.331264, -0.418688], [0.5, -0.081312]])).std((0, 1))
+
+    assert (spread(vivid) > 1.5 * spread(pale)).all()
+    assert (spread(with_colours_of(vivid.astype(np.uint8), pale, inside)) <= 1.01 * spread(pale)).all()
 
 
 def test_a_rendered_face_as_a_whole_stays_out_of_photos(people):
     face = fit_template(LANDMARKS, SIDE)[0]
-    given = [Donor(people[n - 3], face, "rendered", same_set=False) for n in range(COUNT)]
+    given = [[Donor(people[n - 3], face, "rendered", same_set=False)] for n in range(COUNT)]
     photos = TamperBatch(people, LANDMARKS, list(range(COUNT)), given)
     assert "face" not in {row["region"] for row in method("splice").tamper(photos).rows}
     assert {row["region"] for row in method("splice", regions=("face",)).tamper(photos).rows} == {"face"}

@@ -15,6 +15,7 @@ from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
 from benchmarks.protocol import (
     CLEAN,
+    CONTROL_DETECTORS,
     EXTERNAL_PREFIX,
     PAIRED_PREFIX,
     SHUFFLED,
@@ -27,7 +28,7 @@ from benchmarks.protocol import (
 from detect.data.views import random_labels
 
 GOOD = 0.7  # AUC on generators seen in training from which the direction of a detector is considered known
-RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
+RANDOM, METADATA, TRIVIAL = CONTROL_DETECTORS
 
 
 def controls(

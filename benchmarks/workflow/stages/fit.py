@@ -115,6 +115,9 @@ class Fit(FitStage):
         settings["numerics"] = self.numerics
         # only where they mean something, so that other detectors' keys are without them
         settings |= {"snapshot": self.snapshot} if self.adversary else {}
+        own = short_name(self.request.detector)
+        renamed = self.detector not in (own, f"{own}@{self.request.adversary}")
+        settings |= {"name": self.detector} if renamed else {}
         return settings | ({"surrogate": True} if self.surrogate else {})
 
     def implementation(self) -> type[Detector[Any]] | None:
@@ -135,7 +138,7 @@ class Fit(FitStage):
         data = FitData(**views, surrogate=self.surrogate)
         if self.training.variant == SHUFFLED:  # the same shuffle for every detector and seed
             data = data.with_shuffled_labels(0)
-        reference, adversary = self.request.detector, self.request.adversary
+        reference = self.request.detector
         typed = validated(DETECTORS.load(reference).Settings, self.request.settings, where=f"detectors.{reference}")
         # Precision and threads of the key, not of the call: a cached result and a new one must be the same.
         context = FitContext(
@@ -146,8 +149,8 @@ class Fit(FitStage):
             discriminator=self._adversary(job),
             fitted={name: member.load(job) for name, member in self.members.items()},
         )
-        # pages name such a detector after the generator whose discriminator it contains
-        label = f"{short_name(reference)}@{adversary}" if adversary else ""
+        # pages name it as the run does: after the generator whose discriminator it contains, or as the user wants
+        label = self.detector if self.detector != short_name(reference) else ""
         trained = fit_detector(reference, typed, data, context, trained_on=str(self.training), label=label)
         trained.save(job.out / "detector")
         return {"parameters": trained.card.parameters}

@@ -32,7 +32,7 @@ class Tamper(FaceStage):
     """
 
     action = "tamper"
-    VERSION = 4  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo
+    VERSION = 5  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo; 5: so do donors
     optional = True
 
     forger: str

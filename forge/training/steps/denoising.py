@@ -20,8 +20,8 @@ from forge.training.steps.descent import Descent, DescentPlan, DescentSettings
 from forge.training.task import Training
 
 QUARTERS = 4  # of the time from 0 to 1, in which losses are read
-SAMPLED = 8  # images of each step that a further loss sees; each takes as many predictions as sampling does
-REFINED = 4  # predictions of each that follow its gradient
+GUIDED_IMAGES = 8  # images of each step that a further loss sees; each takes as many predictions as sampling does
+GUIDED_STEPS = 4  # predictions of each that follow its gradient
 MEMORY = 0.98  # share of the losses by quarter that a step keeps
 
 
@@ -98,10 +98,12 @@ class Denoising(Descent):
         context = self.context
         if context.training.guidance is None:
             return None
-        count = min(SAMPLED, context.share.stop - context.share.start)
+        count = min(GUIDED_IMAGES, context.share.stop - context.share.start)
         latents = context.training.architecture.latents(count, context.device)
         with context.training.compute.autocast(context.precision):
-            forged = self.generator.refined(latents, None if labels is None else labels[:count], steps=REFINED)
+            forged = self.generator.differentiable(
+                latents, None if labels is None else labels[:count], steps=GUIDED_STEPS
+            )
         return self.guidance(forged)
 
     def _read_quarters(self, times: Tensor, losses: Tensor) -> None:

@@ -277,15 +277,15 @@ def test_square_stops_at_forgeries_that_look_more_real_than_most_real_images(set
         method.learn(Knowledge(real=real))
         return apply(method, forged, Target(detector, COMPUTE, aim), name="square", epsilon=16)
 
-    whole, short = attacked(enough=None), attacked(enough=0.8)
+    whole, short = attacked(stop_quantile=None), attacked(stop_quantile=0.8)
     start, before, after = (detector.score(pixels, COMPUTE) for pixels in (forged, whole.images, short.images))
     goal = np.quantile(detector.score(real.read(), COMPUTE), 0.2)
     there, done = start <= goal, after <= goal
     assert 0 < there.sum() < done.sum() < 40
-    assert (after[there] == start[there]).all()  # nothing is asked for
+    assert (after[there] == start[there]).all()  # no query changes them
     assert (after[~done] == before[~done]).all()  # the whole search
     assert (before <= after).all() and short.scored < 0.9 * whole.scored
-    framed = [attacked("frame", enough=enough).images for enough in (None, 0.8)]
+    framed = [attacked("frame", stop_quantile=quantile).images for quantile in (None, 0.8)]
     assert np.array_equal(*framed)  # forged images are not what real ones are compared with
 
 

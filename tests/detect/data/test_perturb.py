@@ -12,6 +12,7 @@ from detect.data.perturb import (
     LISTED,
     PERTURBATIONS,
     ROBUST,
+    WILD,
     Perturbation,
     Strength,
     by_strength,
@@ -34,7 +35,7 @@ def images(sets):
 def test_the_list_is_the_protocols():
     protocol = "jpeg90 jpeg75 jpeg50 jpeg30 blur1 blur2 half quarter noise2 noise5 noise10 crop80"
     assert " ".join(ROBUST).startswith(protocol)
-    assert LISTED[: len(ROBUST) + 1] == (*ROBUST, EQUALISED)
+    assert list(LISTED) == [*ROBUST, EQUALISED, WILD]
     made = [perturbation(name) for name in LISTED]
     assert [change.name for change in made] == list(LISTED)
     for words in ([change.description for change in made], [change.display_name for change in made]):
