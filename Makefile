@@ -26,15 +26,15 @@ demo: $(STAMP)
 	$(BIN)/bench run --generator dcgan --detector xception
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # what takes milliseconds, without whole runs, trainings and browsers
 test-quick: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 
 # the branches that the quick tests cover, with the floor of pyproject.toml; no deadlines: tracing is slow
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not e2e" --cov --cov-report=term:skip-covered --hypothesis-profile=ci
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" --cov --cov-report=term:skip-covered --hypothesis-profile=ci
 
 # a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills, and repeated cases of long tests: half an hour
 test-slow: $(STAMP)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -28,31 +27,9 @@ from forge.core.progress import silent
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.sample import synthesize
 
-# one process: the parts of all runs here are forks of one server, which imports torch once
-pytestmark = [pytest.mark.xdist_group("gpu"), pytest.mark.e2e]
+pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = "BENCH_TEST_GPU_RUN"  # in the environment of the server and of all that it starts
-
-
-@pytest.fixture(scope="module")
-def own_server():
-    """A server of forks of this module's own: one of tests before has not imported torch, nor has it the mark."""
-    forkserver._forkserver._stop()
-    yield
-    forkserver._forkserver._stop()
-
-
-@pytest.fixture
-def run_parts(own_server, tmp_path, monkeypatch):
-    """Call what the script calls, in this process; returns (exit code, what was left)."""
-
-    def call(**environment: str) -> tuple[int, GpuRun]:
-        for name, text in {MARK: "1", "OUT": str(tmp_path / "out"), **environment}.items():
-            monkeypatch.setenv(name, text)
-        return main(), GpuRun.read(tmp_path / "out" / "results.json")
-
-    return call
 
 
 def run_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,10 +39,11 @@ def run_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
-def test_a_dry_run_goes_through_every_part_and_leaves_what_a_gpu_leaves(run_parts, tmp_path, capfd):
+def test_a_dry_run_goes_through_every_part_and_leaves_what_a_gpu_leaves(tmp_path):
     out = tmp_path / "out"
-    code, run = run_parts(DEVICE="cpu", BUDGET="300")  # with time to spare: parts end when they are done
-    assert code == 0, capfd.readouterr()
+    process = run_script(out, DEVICE="cpu", BUDGET="300")  # with time to spare: parts end when they are done
+    assert process.returncode == 0, process.stdout + process.stderr
+    run = GpuRun.read(out / "results.json")
     assert {name: part.status for name, part in run.parts.items()} == {part.name: "done" for part in plan(gpu=False)}
     assert run.facts["torch"] and run.facts["device"] and run.parts["tests"].record.facts["tests"] == {"passed": 1}
     modes = {mode for key, by_mode in collect([run]).items() for mode in by_mode if key[0] == "train"}
@@ -96,20 +74,20 @@ def check_kept(file: Path, place: Path) -> None:
     assert "--set generator.training.kimg=0.064" in json.loads((folder / "made.json").read_text())["command"]
 
 
-def test_a_part_without_its_device_fails_alone_and_says_why(run_parts):
-    code, run = run_parts(DEVICE="cuda:7", BUDGET="60", PARTS="facts")
-    assert code == 1 and {part.status for part in run.parts.values()} == {"failed"}
+def test_a_part_without_its_device_fails_alone_and_says_why(tmp_path):
+    process = run_script(tmp_path, DEVICE="cuda:7", BUDGET="60", PARTS="facts")
+    run = GpuRun.read(tmp_path / "results.json")
+    assert process.returncode == 1 and {part.status for part in run.parts.values()} == {"failed"}
     assert all("--device cpu" in part.error or "cuda:7" in part.error for part in run.parts.values())
 
 
-def test_a_part_is_killed_at_its_limit_with_all_that_it_started(run_parts):
-    code, run = run_parts(DEVICE="cpu", BUDGET="7", PARTS="tests")
-    part = run.parts["tests"]
-    assert code == 0 and part.status == "cut" and part.seconds < 30
-    marked = [path.parent for path in Path("/proc").glob("[0-9]*/environ") if f"{MARK}=1".encode() in _read(path)]
-    # the server of forks goes on, a child of this process
-    server = [folder for folder in marked if f"PPid:\t{os.getpid()}\n".encode() in _read(folder / "status")]
-    assert server and marked == server
+def test_a_part_is_killed_at_its_limit_with_all_that_it_started(tmp_path):
+    process = run_script(tmp_path, DEVICE="cpu", BUDGET="7", PARTS="tests")
+    part = GpuRun.read(tmp_path / "results.json").parts["tests"]
+    assert process.returncode == 0 and part.status == "cut" and part.seconds < 30
+    mine = str(tmp_path).encode()
+    running = [path for path in Path("/proc").glob("[0-9]*/environ") if _read(path).find(b"OUT=" + mine) >= 0]
+    assert not running
 
 
 def _read(path: Path) -> bytes:
