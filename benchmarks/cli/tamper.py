@@ -161,7 +161,7 @@ def _altered(method: Tampering[Any], images: Images, seeds: list[int]) -> Tamper
     if method.takes_donors:
         # nobody knows who is on the photos: only rendered people can be donors
         names = [str(number) for number in range(len(images))]
-        candidates = DonorSet(lambda number: images[number], images.shape[1], landmarks, names, [""] * len(images))
+        candidates = DonorSet(lambda numbers: images[numbers], images.shape[1], landmarks, names, [""] * len(images))
         donors = Donors(method.settings.donors, candidates, rendered=False)
         given = [donors.of(name, "", points, seed) for name, points, seed in zip(names, landmarks, seeds, strict=True)]
     return method.tamper(TamperBatch(images, landmarks, seeds, given))

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -20,7 +21,7 @@ from forge.tampering.landmarks import Floats, PlacedFace, fit_template
 
 TRIES = 40  # draws of an edit that changes nothing, before the photo is refused
 # after so many draws that did not suit, limits are this many times as wide
-_TOLERANCE = ((0, 1.0), (16, 1.4), (26, 2.0), (34, math.inf))
+_TOLERANCE = {16: 1.4, 26: 2.0, 34: math.inf}
 BINARY = 128  # a stored weight from which on a pixel counts as altered: half of 255
 COLUMNS = {"outline": "string", "region": "string", "altered": "float64", "edit": "string"}
 
@@ -111,6 +112,11 @@ class Photo:
     def side(self) -> int:
         """Height and width in pixels."""
         return len(self.image)
+
+    @cached_property
+    def onto_donors(self) -> Floats:
+        """The affine maps [D, 3, 2] from (x, y, 1) in pixels of the photo to pixels of each donor's image."""
+        return np.stack([self.face.onto(donor.face) for donor in self.donors])
 
     @property
     def strict(self) -> bool:
@@ -250,8 +256,9 @@ class LocalEdit(Tampering[E]):
     def _edited(self, photo: Photo, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         source = np.random.default_rng(seed)
         for attempt in range(TRIES):
-            tolerance = max(factor for draws, factor in _TOLERANCE if attempt >= draws)
-            edited = self.edit(replace(photo, tolerance=tolerance), source)
+            if attempt in _TOLERANCE:
+                photo = replace(photo, tolerance=_TOLERANCE[attempt])
+            edited = self.edit(photo, source)
             if edited is None:
                 continue
             laid = laid_over(photo.image, edited)

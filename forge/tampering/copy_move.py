@@ -14,7 +14,7 @@ from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, inverse, mapped, pixel_middles, read_at
 
-_DRAWS = 24  # places that are tried; the one whose rim fits best is taken
+_DRAWS = 64  # places that are tried; the one whose rim fits best is taken
 _FITS = 20.0  # mean difference along the rim up to which a place is taken, grey levels
 _APART = 0.75  # distance of both places at least, in diameters of the region
 
@@ -99,11 +99,10 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     usable = ((moved >= 0) & (moved <= side)).all((1, 2))
     usable &= np.linalg.norm(targets - middle, axis=1) >= _APART * diameter
     left = np.flatnonzero(usable)
+    costs = abs(colours_at(image, moved[left]) - colours_at(image, rim)).mean((1, 2))
+    # where a face fills the frame any place will do after many draws, but not one outside of it
+    order = costs.argsort(kind="stable")
+    left = left[order[costs[order] <= _FITS * photo.tolerance]]
     if len(left) and photo.strict and settings.spare_features:
         left = left[region.avoids_features(photo.face, affine[left])]
-    if not len(left):
-        return None
-    costs = abs(colours_at(image, moved[left]) - colours_at(image, rim)).mean((1, 2))
-    best = int(costs.argmin())
-    # where a face fills the frame any place will do after many draws, but not one outside of it
-    return affine[left[best]] if costs[best] <= _FITS * photo.tolerance else None
+    return affine[left[0]] if len(left) else None

@@ -30,7 +30,7 @@ class DonorSet:
     """Images that regions may be taken from.
 
     Attributes:
-        read: an image by its position, uint8 [side, side, 3].
+        read: images by their positions [m], uint8 [m, side, side, 3].
         side: of the images in pixels.
         landmarks: [n, 5, 2] in pixels, NaN where no face is known.
         names: their ids.
@@ -38,7 +38,7 @@ class DonorSet:
         same_set: whether they are the set that is altered.
     """
 
-    read: Callable[[int], NDArray[np.uint8]]
+    read: Callable[[Indices], NDArray[np.uint8]]
     side: int
     landmarks: Floats
     names: Sequence[str]
@@ -61,10 +61,10 @@ class DonorSet:
         subset = np.random.default_rng(seed).permutation(among)[:_SUBSET]
         distance = ((_shape(self.landmarks[subset]) - _shape(landmarks[None])) ** 2).sum((1, 2))
         # faces that were not found come last
-        order = np.argsort(np.nan_to_num(distance, nan=np.inf), kind="stable")[:CANDIDATES]
+        nearest = subset[np.argsort(np.nan_to_num(distance, nan=np.inf), kind="stable")[:CANDIDATES]]
         return tuple(
-            Donor(self.read(position), self.faces[position], self.names[position], self.same_set)
-            for position in subset[order].tolist()
+            Donor(image, self.faces[position], self.names[position], self.same_set)
+            for image, position in zip(self.read(nearest), nearest.tolist(), strict=True)
         )
 
 
@@ -85,7 +85,7 @@ def rendered_people(resolution: int) -> DonorSet:
     images = np.stack([face.image for face in faces])
     landmarks = find_landmarks(lambda start: images[start : start + _BLOCK], len(images), lambda done: None)
     names = [f"rendered-{number:04d}" for number in range(len(faces))]
-    return DonorSet(lambda position: images[position], images.shape[1], landmarks, names, names, same_set=False)
+    return DonorSet(lambda positions: images[positions], images.shape[1], landmarks, names, names, same_set=False)
 
 
 class Donors:

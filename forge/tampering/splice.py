@@ -64,13 +64,17 @@ class Splice(LocalEdit[SpliceSettings]):
             names = tuple(name for name in names if name != "face") or names
         region = draw_region(chosen(names, source), photo.face, photo.side, settings.area, source)
         blending = chosen(settings.blending, source)
-        alpha = region.mask(photo.side, source.uniform(*settings.feather) * photo.side)
+        feather = source.uniform(*settings.feather) * photo.side
+        donors = _by_rim(photo, region)
+        if not donors:
+            return None
+        alpha = region.mask(photo.side, feather)
         inside = alpha >= 0.5
         if not inside.any():
             return None
         box = around(alpha > 0)
         candidates: list[tuple[float, Donor, Floats]] = []
-        for donor, affine in _by_rim(photo, region):
+        for donor, affine in donors:
             if candidates and not rendered:
                 break
             points = mapped(pixel_middles(photo.side)[box], affine)
@@ -95,9 +99,10 @@ class Splice(LocalEdit[SpliceSettings]):
 
 def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats]]:
     """Return the donors whose colours along the rim fit, with the maps [3, 2] onto them, those that fit best first."""
-    maps = [photo.face.onto(donor.face) for donor in photo.donors]
+    maps = photo.onto_donors
+    images = [donor.image for donor in photo.donors]
     theirs = np.stack(
-        [colours_at(donor.image, mapped(region.rim, affine)) for donor, affine in zip(photo.donors, maps, strict=True)]
+        [colours_at(image, points) for image, points in zip(images, mapped(region.rim, maps), strict=True)]
     )
     apart = colours_at(photo.image, region.rim) - theirs
     # up to a shift of all colours, which blending takes away

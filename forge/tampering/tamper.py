@@ -238,17 +238,13 @@ class Making:
         if not self.tampering.takes_donors:
             return None
         candidates = DonorSet(
-            read=partial(_read, part),
+            read=part.read,
             side=self.resolution,
             landmarks=landmarks,
             names=[str(row["id"]) for row in part.rows],
             identities=[str(row["identity"] or "") for row in part.rows],
         )
         return Donors(self.tampering.settings.donors, candidates, rendered=self.rendered)
-
-
-def _read(part: SourcePart, position: int) -> Any:  # noqa: ANN401 - an image
-    return part.read(np.array([position]))[0]
 
 
 def _altered(tampering: Tampering[Any], masks: bool, batch: TamperBatch) -> Forged:

@@ -47,8 +47,8 @@ def read_at(image: NDArray[Any], points: Floats) -> Floats:
 
 
 def mapped(points: NDArray[Any], affine: Floats) -> Floats:
-    """Return points [..., 2] under an affine map [3, 2] from (x, y, 1)."""
-    return np.asarray(points @ affine[:2] + affine[2])
+    """Return points [..., n, 2] under affine maps [..., 3, 2] from (x, y, 1)."""
+    return np.asarray(points @ affine[..., :2, :] + affine[..., 2:, :])
 
 
 def inverse(affine: Floats) -> Floats:

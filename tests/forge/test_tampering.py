@@ -43,7 +43,7 @@ def people() -> np.ndarray:
 def no_search(monkeypatch, people):
     """Rendered donors without MTCNN, which the tests of the landmarks run."""
     rendered = DonorSet(
-        lambda n: people[n], SIDE, LANDMARKS, [f"rendered-{n}" for n in range(COUNT)], [""] * COUNT, False
+        lambda numbers: people[numbers], SIDE, LANDMARKS, [f"rendered-{n}" for n in range(COUNT)], [""] * COUNT, False
     )
     monkeypatch.setattr(donor_module, "rendered_people", lambda side: rendered)
 
@@ -179,7 +179,7 @@ def test_a_region_takes_on_the_colours_around_it(people):
 
 # donors
 def chooser(people, choice, identities, *, rendered=False) -> Donors:
-    candidates = DonorSet(lambda n: people[n], SIDE, LANDMARKS, [f"i{n}" for n in range(COUNT)], identities)
+    candidates = DonorSet(lambda numbers: people[numbers], SIDE, LANDMARKS, [f"i{n}" for n in range(COUNT)], identities)
     return Donors(choice, candidates, rendered=rendered)
 
 
@@ -218,12 +218,12 @@ def test_with_donors_of_one_identity_people_with_one_image_are_left_out(people, 
 
 def test_donors_with_the_most_similar_landmarks_are_offered(people):
     points = LANDMARKS + np.random.default_rng(0).normal(0, 2, LANDMARKS.shape)
-    candidates = DonorSet(lambda n: people[n], SIDE, points, [f"i{n}" for n in range(COUNT)], TWO_EACH)
+    candidates = DonorSet(lambda numbers: people[numbers], SIDE, points, [f"i{n}" for n in range(COUNT)], TWO_EACH)
     # turned into another place and size: the shape is what counts
     offered = candidates.nearest(points[6] * 1.3 + 4, np.arange(COUNT), 0)
     assert offered[0].name == "i6" and len({donor.name for donor in offered}) == min(CANDIDATES, COUNT)
     unknown = np.full_like(points, np.nan)
-    unplaced = DonorSet(lambda n: people[n], SIDE, unknown, list("abcdefgh"), TWO_EACH)
+    unplaced = DonorSet(lambda numbers: people[numbers], SIDE, unknown, list("abcdefgh"), TWO_EACH)
     assert len(unplaced.nearest(points[0], np.arange(3), 0)) == 3
 
 

@@ -32,7 +32,7 @@ class Tamper(FaceStage):
     """
 
     action = "tamper"
-    VERSION = 5  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo; 5: so do donors
+    VERSION = 6  # 2: landmarks searched once; 3, 4: rims of splices suit the photo; 5: so do donors; 6: 64 places
     optional = True
 
     forger: str
