@@ -103,7 +103,7 @@ class RunReport:
 
     @property
     def samples(self) -> dict[str, Path]:
-        """Generator -> picture of 64 random forgeries, not selected."""
+        """Generator -> picture of random forgeries, not selected."""
         return {file.stem.removeprefix("samples-"): file for file in sorted(self.folder.glob("samples-*.png"))}
 
     @cached_property

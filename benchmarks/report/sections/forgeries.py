@@ -18,7 +18,7 @@ from benchmarks.report.sections.base import Content, Section
 from forge.core.provenance import origin
 from forge.faces.imaging.grids import write_grid
 
-_SAMPLES = 64  # forgeries shown per generator
+_SAMPLES, _MANY = 64, 6  # forgeries shown per generator; half as many where there are more generators than these
 _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
@@ -122,7 +122,8 @@ class ForgeriesSection(Section):
 def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     pictures, name = run.pictures, generator.name
     # empty where the real photos that it alters may not be shown
-    faces = pictures.forged[name][:_SAMPLES] if len(pictures.forged.get(name, ())) else None
+    count = _SAMPLES if len(run.results.generators) <= _MANY else _SAMPLES // 2
+    faces = pictures.forged[name][:count] if len(pictures.forged.get(name, ())) else None
     strip = pictures.filmstrip.get(name, [])
     if len(strip) > _STRIP:  # the first, the last and an even choice between
         strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
