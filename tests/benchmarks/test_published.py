@@ -13,7 +13,8 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
-PUBLISHED = ("faces64-quick",)
+PUBLISHED = ("faces64-quick", "arms-race")
+IN_README = ("faces64-quick",)
 REPRODUCED = sorted(file.parent.name for file in REPORTS.glob("*/expected.json"))
 
 
@@ -23,7 +24,7 @@ def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, mon
     code, out, err = bench("reproduce", name, "--reports", str(REPORTS), "--json")
     assert (code, err) == (0, "")
     counts = json.loads(out)["counts"]
-    assert counts["IDENTICAL"] == sum(counts.values()) > (500 if name in PUBLISHED else 0)
+    assert counts["IDENTICAL"] == sum(counts.values()) > (30 if name in PUBLISHED else 0)
 
 
 @pytest.mark.parametrize("name", REPRODUCED)
@@ -38,7 +39,7 @@ def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkey
     bench = call_bench(tmp_path, monkeypatch, capsys)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", readme, re.DOTALL)
-    assert [command.split()[1] for command, _ in shown] == list(PUBLISHED)
+    assert [command.split()[1] for command, _ in shown] == list(IN_README)
     for command, table in shown:
         code, out, err = bench(*command.split(), "--reports", str(REPORTS))
         assert (code, err) == (0, "") and table.strip() == out.strip()
@@ -52,4 +53,4 @@ def test_no_photo_is_published_and_pages_stay_small(name):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert 'alt="Real face' not in page
     assert len(page.encode()) < 3_000_000
-    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 300_000
+    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 500_000
