@@ -16,7 +16,14 @@ __all__ = ["LAYOUTS", "Entry", "Layout", "TestSet", "recognise"]
 
 # in the order in which they are asked: a layout before those that it could be taken for
 _SHIPPED = {
+    "manifest": "forge.faces.layouts.manifest:Manifest",
+    "faceforensics": "forge.faces.layouts.faceforensics:FaceForensics",
+    "celebdf": "forge.faces.layouts.celebdf:CelebDF",
+    "dfdc": "forge.faces.layouts.dfdc:DFDC",
+    "deepfakebench": "forge.faces.layouts.deepfakebench:DeepfakeBench",
     "genimage": "forge.faces.layouts.genimage:GenImage",
+    "kaggle": "forge.faces.layouts.kaggle:Kaggle",
+    "class-folders": "forge.faces.layouts.class_folders:ClassFolders",
 }
 LAYOUTS = Registry("layout", "forge.layouts", dict(_SHIPPED))
 
