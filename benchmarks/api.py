@@ -56,7 +56,7 @@ def run(
     condition: Names | None = None,
     metric: Names | None = None,
     section: Names | None = None,
-    external: Mapping[str, Sequence[str | Path]] | None = None,
+    external: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -87,8 +87,8 @@ def run(
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for a plug-in.
         section: sections of the page beside the shipped ones; "path/to/file.py:Class" for a plug-in.
-        external: name -> (folder of real photos, folder of forged ones) from outside the project; a third one has the
-            masks of the forged photos, or is "column:NAME" of their label file.
+        external: name -> folder of a public test set, whose layout is recognised; or (folder of real photos, folder of
+            forged ones); a third one has the masks of the forged photos, or is "column:NAME" of their label file.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
         name: of the run and its report folder.
@@ -133,7 +133,7 @@ def run(
         "resolution": resolution,
         "name": name,
         "conditions": dict(conditions or {}),
-        "external": {label: tuple(map(str, folders)) for label, folders in (external or {}).items()},
+        "external": {label: _folders(folders) for label, folders in (external or {}).items()},
         "set": nested(settings or {}),
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }
@@ -184,6 +184,10 @@ def _noting(observer: Observer) -> Iterator[None]:
 def _listed(names: Names | None) -> list[str]:
     texts = names.split(",") if isinstance(names, str) else names or []  # as --generator a,b
     return [name.strip() for name in texts if name.strip()]
+
+
+def _folders(given: str | Path | Sequence[str | Path]) -> str | tuple[str, ...]:
+    return str(given) if isinstance(given, str | Path) else tuple(map(str, given))
 
 
 class Suite:

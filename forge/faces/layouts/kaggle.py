@@ -44,7 +44,7 @@ class Kaggle(Layout):
         missing: list[str] = []
         for file, rows in _tables(tree):
             base, _, name = file.rpartition("/")
-            listed_split = SPLITS.get(name.rpartition(".")[0].lower())
+            of_table: Split | None = SPLITS.get(name.rpartition(".")[0].lower())
             for number, row in enumerate(rows.rows, start=2):
                 label = _label(row, f"{printable(str(tree.root / file))}, row {number}")
                 path = _there(tree, base, row["path"])
@@ -56,8 +56,8 @@ class Kaggle(Layout):
                         f"{printable(str(tree.root / file))}, row {number}: {printable(path)} is {label} and lies in a "
                         f"folder of {entries[path].label} images; a label of 1 is real in such files"
                     )
-                split = SPLITS.get(row.get("split", "").lower()) or listed_split
-                entries.setdefault(path, Entry(path, label, split=split))
+                named = SPLITS.get(row.get("split", "").lower()) or of_table
+                entries.setdefault(path, Entry(path, label, split=named))
         return TestSet("kaggle", tree.root, list(entries.values()), missing=missing)
 
 
@@ -65,7 +65,7 @@ def _class_of(folder: Folder) -> tuple[Label, Split] | None:
     """Return class and split of the images in a folder, by its name and that of the one above."""
     if not folder.files:
         return None
-    above, name = ["", *(part.lower() for part in folder.parts)][-2:]
+    above, name = ["", "", *(part.lower() for part in folder.parts)][-2:]
     first, _, rest = name.partition("_")
     if name in _CLASSES and above in SPLITS:
         return _CLASSES[name], SPLITS[above]

@@ -18,9 +18,10 @@ class ListedSource(FileSource):
 
     Args:
         root: the folder that files are relative to.
-        entries: of one class. Masks are used where all of them have one.
+        entries: of one class.
         unread: files of the set that are not read: relative path -> reason.
         shared: the images stand in several columns, so that one without a person or clip is a group of its own by name.
+        masked: use the masks of the entries, of which each must have one.
         licence: of the images.
     """
 
@@ -35,12 +36,13 @@ class ListedSource(FileSource):
         *,
         unread: Mapping[str, str] | None = None,
         shared: bool = False,
+        masked: bool = False,
         licence: str = "not stated",
     ) -> None:
         self.root, self.licence = root, licence
         self._entries = {entry.file: entry for entry in entries}
         self._unread, self._shared = dict(unread or {}), shared
-        self.masked = bool(entries) and all(entry.mask for entry in entries)
+        self.masked = masked
 
     @cached_property
     def files(self) -> Sequence[str]:

@@ -244,7 +244,7 @@ def test_a_parquet_manifest_has_columns_by_generator_and_masks(tmp_path):
     assert files_of(test_set.side("real", "gan")) == ["r.png"] == files_of(test_set.side("real", "flow"))
     (forged,) = test_set.side("forged", "gan")
     assert (forged.group, forged.mask, forged.generator) == ("clip v", "masks/a.png", "gan")
-    source = ListedSource(tmp_path, [forged])
+    source = ListedSource(tmp_path, [forged], masked=True)
     assert source.masked and source.chunk([0])[0].mask == str(tmp_path / "masks/a.png")
     (shared,) = ListedSource(tmp_path, test_set.side("real", "gan"), shared=True).chunk([0])
     assert shared.identity == "image r.png"  # one unit in the mean over columns that share it
