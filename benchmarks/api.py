@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.experiment.configs import as_assignments, find_suite, validated
+from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.request import changed, nested, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import Conditions, RunRequest
@@ -149,7 +150,7 @@ def run(
     if not overwrite:
         refuse_other_request(folder / plan.name, plan.request, planned.photos)
     with observer_for(quiet=quiet) as observer, _noting(observer):
-        for note in notes:
+        for note in [*notes, *notes_of(plan)]:
             observer.noted(note)
         outcome = execute_run(
             planned,

@@ -22,10 +22,11 @@ def set_of(tested_on: str) -> str:
 
 
 def set_means(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[ColumnMean]:
-    """Return the mean AUC of each detector on every column of a test set, and over the columns of each set.
+    """Return the mean AUC of each detector on every test from elsewhere, and over the columns of each test set.
 
-    The means are over columns and seeds; the interval knows of images and people that several columns share. A detector
-    that lacks a column of a set has no mean over it.
+    Nothing where there is one such test, whose mean is the leaderboard's column. The means are over columns and seeds;
+    the interval knows of images and people that several columns share. A detector that lacks a column of a set has no
+    mean over it.
 
     Args:
         cells: detector -> leaderboard's column -> its cells, as of `cells_of`.
@@ -33,10 +34,12 @@ def set_means(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Colum
     columns: dict[str, dict[str, list[Scored]]] = defaultdict(lambda: defaultdict(list))
     for detector, of in cells.items():
         for cell in of.get(Condition.EXTERNAL, ()):
+            columns[cell.where.tested_on][detector].append(cell)
             if name := set_of(cell.where.tested_on):
                 columns[name][detector].append(cell)
-                columns[cell.where.tested_on][detector].append(cell)
-    means = []
+    means: list[ColumnMean] = []
+    if len(columns) < 2:
+        return means
     for name, by_detector in sorted(columns.items()):
         # every detector is compared on the same columns and seeds
         expected = {cell.where for of_detector in by_detector.values() for cell in of_detector}

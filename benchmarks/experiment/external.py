@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.experiment.names import safe_name
-from benchmarks.experiment.settings import External
-from forge.core.errors import BenchWarning, InputError, quoted
+from benchmarks.experiment.settings import External, RunSettings
+from forge.core.errors import InputError, quoted
 from forge.faces.layouts import Entry, TestSet, recognise
 from forge.faces.sources.base import FEWEST
 
@@ -21,7 +20,7 @@ def external_of(
 ) -> dict[str, External]:
     """Return the tests on photos from elsewhere, by the names of their columns.
 
-    A test set gives a test per column, NAME/SUBSET, or NAME where it is one column. What was recognised is noted.
+    A test set gives a test per column, NAME/SUBSET, or NAME where it is one column.
 
     Args:
         external: of a request: name -> folder of a test set, or folders of a pair.
@@ -51,9 +50,8 @@ def _pair(real: str, forged: str, masks: str = "") -> External:
 
 
 def _columns(name: str, root: str) -> dict[str, External]:
-    """Return the columns of a test set that have enough images of a class, and note what the set is."""
+    """Return the columns of a test set that have enough images of a class."""
     test_set = recognise(Path(root))
-    warnings.warn(f"external {name}: {test_set.summary()}{_remarks(test_set)}", BenchWarning, stacklevel=4)
     tested = test_set.of_split(test_set.tested_split)
     columns: dict[str, External] = {}
     small: list[str] = []
@@ -71,13 +69,18 @@ def _columns(name: str, root: str) -> dict[str, External]:
         columns[label] = External(root=root, subset=subset, sides=sides, listed_masks=masked)
     if not columns:
         raise InputError(_too_few(name, tested, small))
+    notes = [f"external {name}: {test_set.summary()}{_remarks(test_set)}"]
     if small:
-        warnings.warn(
-            f"external {name}: left out, fewer than {FEWEST} images of a class: {'; '.join(small[:5])}",
-            BenchWarning,
-            stacklevel=4,
+        notes.append(
+            f"external {name}: left out, fewer than {FEWEST} images of a class: {'; '.join(small[:5])}"
+            + (f" and {len(small) - 5} more" if len(small) > 5 else "")
         )
-    return columns
+    return {label: column.model_copy(update={"notes": tuple(notes)}) for label, column in columns.items()}
+
+
+def notes_of(settings: RunSettings) -> list[str]:
+    """Return what was recognised of the test sets of a run, a sentence each."""
+    return list(dict.fromkeys(note for test in settings.external.values() for note in test.notes))
 
 
 def _remarks(test_set: TestSet) -> str:

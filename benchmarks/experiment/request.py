@@ -169,7 +169,7 @@ def _parse_pair(text: str) -> tuple[str, External]:
     """Split NAME=ROOT or NAME=REAL_DIR,FORGED_DIR[,MASK_DIR] into a name and folders, whose names may hold commas."""
     # Folders may hold commas: every comma is a candidate, and only splits into existing folders count.
     name, equals, folders = text.partition("=")
-    if name and folders and ("," not in folders or Path(folders).exists()):
+    if name and folders and "," not in folders:
         return name, folders
     parts = folders.split(",")
     splits: list[Folders] = []
@@ -183,11 +183,13 @@ def _parse_pair(text: str) -> tuple[str, External]:
             f"--external {quoted(text)} must look like NAME=ROOT, the folder of a test set, or like "
             "NAME=REAL_DIR,FORGED_DIR, two folders of photos, or NAME=REAL_DIR,FORGED_DIR,MASK_DIR"
         )
-    existing = [split for split in splits if not _missing(split)]
+    existing: list[External] = [split for split in (folders, *splits) if not _missing(split)]
     if len(existing) > 1:
         raise InputError(f"--external {name} can be read in {len(existing)} ways; give it as external in a YAML file")
     # none exists: the split with most folders that do; the next check names the one that is missing
-    return name, max(existing or splits, key=lambda split: len(split) - len(_missing(split)))
+    if existing:
+        return name, existing[0]
+    return name, max(splits, key=lambda split: len(split) - len(_missing(split)))
 
 
 def _missing(folders: External) -> list[str]:

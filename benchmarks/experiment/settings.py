@@ -179,6 +179,7 @@ class External(_Settings):
     sides: tuple[Literal["real", "forged"], ...] = Field(
         (), exclude_if=not_, description="classes that the column has enough images of; empty: of a pair, both"
     )
+    notes: tuple[str, ...] = Field((), exclude=True, description="sentences on what was recognised, for a terminal")
     listed_masks: bool = Field(False, exclude_if=not_, description="all of its forgeries have masks in the set")
 
 

@@ -46,8 +46,8 @@ def external_sources(settings: RunSettings) -> dict[str, Sides]:
                 sets[test.root] = whole.of_split(whole.tested_split)
             sources[name] = _sides_of_set(settings, name, test, sets[test.root])
         else:
-            forged = _photos(test.forged, given_as="forged", masks=test.masks)
-            sources[name] = (_photos(test.real, given_as="real"), forged)
+            real = _photos(test.real, given_as="real")
+            sources[name] = (real, _photos(test.forged, given_as="forged", masks=test.masks))
     _check_masks(settings, sources)
     return sources
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.evaluation.external import set_of
@@ -73,20 +74,38 @@ def external_content(results: Results) -> ExternalContent:
         for rate in results.rates
         if not TrainSet.parse(rate.trained_on).variant
     ]
-    return ExternalContent([_table(results, name) for name in names], rates)
+    return ExternalContent([*(_table(results, name) for name in names), *_others(results, names)], rates)
+
+
+def _others(results: Results, sets: Sequence[str]) -> list[SetTable]:
+    """Lay out the tests that are one column each: pairs of folders, and sets without subsets."""
+    columns = {mean.column for mean in results.means if mean.column.startswith(EXTERNAL_PREFIX)}
+    alone = sorted(column for column in columns - set(sets) if not set_of(column))
+    if not alone:
+        return []
+    name = "Other tests" if sets else "Tests"
+    headings = [(column.removeprefix(EXTERNAL_PREFIX), _images(results, column)) for column in alone]
+    return [SetTable(name, headings, _lines(results, alone))]
 
 
 def _table(results: Results, name: str) -> SetTable:
-    means = {(mean.detector, mean.column): mean for mean in results.means}
     columns = sorted({mean.column for mean in results.means if set_of(mean.column) == name})
-    # best first by the mean over columns; a detector that lacks a column has none and comes last
-    order = {detector: mean.auc for (detector, column), mean in means.items() if column == name}
+    headings = [("mean", f"{len(columns)} column{'s' if len(columns) != 1 else ''}")]
+    headings += [(column.partition("/")[2], _images(results, column)) for column in columns]
+    return SetTable(name.removeprefix(EXTERNAL_PREFIX), headings, _lines(results, [name, *columns]))
+
+
+def _lines(results: Results, columns: Sequence[str]) -> list[tuple[str, list[Mean | None]]]:
+    """Return the detectors and their means in some columns, best first by the first one."""
+    means = {(mean.detector, mean.column): mean for mean in results.means}
+    # a detector that lacks a column of a set has no mean and comes last
+    order = {detector: mean.auc for (detector, column), mean in means.items() if column == columns[0]}
     detectors = sorted({detector for detector, column in means if column in columns})
     detectors.sort(key=lambda detector: -order.get(detector, -1.0))
     lines: list[tuple[str, list[Mean | None]]] = []
     for detector in detectors:
         fields: list[Mean | None] = []
-        for column in (name, *columns):
+        for column in columns:
             mean = means.get((detector, column))
             if mean is None:
                 fields.append(None)
@@ -94,9 +113,7 @@ def _table(results: Results, name: str) -> SetTable:
             shown = estimate(mean.auc, mean.low, mean.high)
             fields.append(Mean(round(10 * mean.auc), shown.value, f"[{shown.low}, {shown.high}]"))
         lines.append((detector, fields))
-    headings = [("mean", f"{len(columns)} column{'s' if len(columns) != 1 else ''}")]
-    headings += [(column.partition("/")[2], _images(results, column)) for column in columns]
-    return SetTable(name.removeprefix(EXTERNAL_PREFIX), headings, lines)
+    return lines
 
 
 def _images(results: Results, column: str) -> str:

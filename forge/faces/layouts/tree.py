@@ -144,7 +144,9 @@ class Tree:
         top = self.folders.get("", Folder(""))
         folders = ", ".join(printable(name) for name in top.folders[:6]) + (", …" if len(top.folders) > 6 else "")
         counts = f"{len(self.media):,} images and videos in {len(self.folders):,} folders"
-        return f"{counts}, at the top {f'the folders {folders}' if folders else 'no folder'}"
+        unread = next(iter(self.unread.items()), None)
+        more = f"; {len(self.unread):,} files are not read, e.g. {printable(unread[0])}, {unread[1]}" if unread else ""
+        return f"{counts}, at the top {f'the folders {folders}' if folders else 'no folder'}{more}"
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
