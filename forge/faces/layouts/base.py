@@ -133,11 +133,6 @@ class TestSet:
         return f"{self.title or self.layout}: {', '.join(parts)}"
 
 
-def clip_of(entry: Entry, column: str) -> Entry:
-    """Return an entry as one of a column."""
-    return replace(entry, subset=column)
-
-
 def without_extracted(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     """Leave out videos whose frames are there too.
 

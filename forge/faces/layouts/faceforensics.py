@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forge.core.errors import InputError
-from forge.faces.layouts.base import Entry, Label, Layout, Split, TestSet, clip_of, without_extracted
+from forge.faces.layouts.base import Entry, Label, Layout, Split, TestSet, without_extracted
 from forge.faces.layouts.tree import Tree
 from forge.faces.sources.base import printable
 
@@ -64,18 +64,17 @@ class FaceForensics(Layout):
                 columns[file.compression].add(_column(file, several))
         entries = []
         for file in used:
-            forged = file.label == "forged"
-            acted = file.group in (_ACTORS, _ACTED)
-            entry = Entry(
-                file.path,
-                file.label,
-                identity=f"actor {file.clip.split('_')[0]}" if acted else people[file.clip],
-                video=file.clip if not forged else f"{file.group} {file.clip}",
-                split=splits.get(file.clip),
-                generator=file.group if forged else None,
-                mask=masks.get((file.group, file.clip, file.frame)) if forged else None,
-            )
-            entries += _in_columns(entry, file, columns[file.compression], several)
+            forged, acted = file.label == "forged", file.group in (_ACTORS, _ACTED)
+            identity = f"actor {file.clip.split('_')[0]}" if acted else people[file.clip]
+            video = f"{file.group} {file.clip}" if forged else file.clip
+            # a clip beside the lists is none of the test
+            split = splits.get(file.clip) or ("train" if splits and not acted else None)
+            made_by = file.group if forged else None
+            mask = masks.get((file.group, file.clip, file.frame)) if forged else None
+            entries += [
+                Entry(file.path, file.label, column, identity, video, split, made_by, mask)
+                for column in _columns_of(file, columns[file.compression], several)
+            ]
         entries, notes = without_extracted(entries)
         if not splits:
             notes.append("no train.json, val.json and test.json are there: all clips are one split")
@@ -111,16 +110,14 @@ def _column(file: _File, several: bool) -> str:
     return f"{file.group} {file.compression}" if several and file.compression else file.group
 
 
-def _in_columns(entry: Entry, file: _File, columns: set[str], several: bool) -> list[Entry]:
-    """Return an entry in its columns: shared real clips in none, of several compressions in each of their own."""
-    if entry.label == "forged":
-        return [clip_of(entry, _column(file, several))]
+def _columns_of(file: _File, columns: set[str], several: bool) -> list[str] | list[None]:
+    """Return the columns of a file: of shared real clips none, of several compressions each of its own."""
+    if file.label == "forged":
+        return [_column(file, several)]
     acted = {column for column in columns if column.split(" ")[0] == _ACTED}
     if file.group == _ACTORS:
-        return [clip_of(entry, column) for column in sorted(acted)] or [entry]
-    if several:
-        return [clip_of(entry, column) for column in sorted(columns - acted)] or [entry]
-    return [entry]
+        return sorted(acted) or [None]
+    return (sorted(columns - acted) or [None]) if several else [None]
 
 
 def _splits(tree: Tree, clips: set[str]) -> tuple[dict[str, Split], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePosixPath
+from functools import cache, cached_property
 
 from forge.core.errors import InputError, quoted
 from forge.faces.layouts.base import SPLITS, Entry, Label, Layout, Split, TestSet
@@ -74,18 +74,28 @@ class _Reader:
 
     def __init__(self, tree: Tree, name: str) -> None:
         self.tree, self.name = tree, name
-        self.files = {canonical(file): file for file in tree.media}  # accents may be composed or not
         self.entries: dict[str, Entry] = {}
         self.missing: list[str] = []
         self.duplicates: list[str] = []
         self.notes: list[str] = []
 
+    @cached_property
+    def _by_spelling(self) -> dict[str, str]:
+        """Canonical spelling of a path -> file; asked only for paths that are not spelled as on the disk."""
+        return {canonical(file): file for file in self.tree.media}
+
+    def _file(self, given: str, where: str) -> str | None:
+        """Return the file that a path means; None: it is not there."""
+        plain = given.replace("\\", "/")
+        if plain in self.tree.media:
+            return plain
+        return self._by_spelling.get(self._inside(given, where))
+
     def add(self, number: int, row: dict[str, str]) -> None:
         """Add a row."""
         where = f"{self.name}, row {number}"
         label = _label(row["label"], where)
-        path = self._inside(row["path"], where)
-        file = self.files.get(path)
+        file = self._file(row["path"], where)
         if file is None:
             self.missing.append(row["path"])
             return
@@ -114,10 +124,10 @@ class _Reader:
     def _mask(self, given: str, where: str) -> str | None:
         if not given:
             return None
-        path = self._inside(given, where)
-        if path not in self.files:
+        file = self._file(given, where)
+        if file is None:
             raise InputError(f"{where}: the mask {quoted(given)} is not there")
-        return self.files[path]
+        return file
 
     def check(self, rows: Rows) -> None:
         """Refuse a manifest without any of its files, or whose labels contradict the names of folders.
@@ -132,7 +142,7 @@ class _Reader:
                 f"{self.name} lists {len(rows.rows)} files and none is usable: "
                 + (f"{quoted(first)} is {reason}" if first else "it has no rows")
             )
-        pairs = Counter((_by_folders(entry.file), entry.label) for entry in self.entries.values())
+        pairs = Counter((_by_folders(entry.file.rpartition("/")[0]), entry.label) for entry in self.entries.values())
         exchanged = pairs["real", "forged"] + pairs["forged", "real"]
         judged = exchanged + pairs["real", "real"] + pairs["forged", "forged"]
         if judged and exchanged >= _CONTRADICTED * judged:
@@ -143,13 +153,15 @@ class _Reader:
 
 
 def _label(given: str, where: str) -> Label:
-    word = given.lower()
-    label = _NUMBERS.get(word.removesuffix(".0")) or class_of(word) or class_of(word.replace(" ", "_"))
+    label = _class_of(given.lower())
     if label is None:
-        raise InputError(
-            f"{where}: label {quoted(given)} must be real or forged (also fake), or 0 (real) or 1 (forged)"
-        )
+        raise InputError(f"{where}: label {quoted(given)} must be real or forged (or fake), or 0 (real) or 1 (forged)")
     return label
+
+
+@cache
+def _class_of(word: str) -> Label | None:
+    return _NUMBERS.get(word.removesuffix(".0")) or class_of(word)
 
 
 def _split(given: str, where: str) -> Split | None:
@@ -158,7 +170,8 @@ def _split(given: str, where: str) -> Split | None:
     return SPLITS.get(given.lower())
 
 
-def _by_folders(file: str) -> Label | None:
-    """Return the class that the folder nearest to a file says, if any does."""
-    classes = (class_of(parent.name) for parent in PurePosixPath(file).parents)
+@cache
+def _by_folders(folder: str) -> Label | None:
+    """Return the class that a folder's name says, or else that of the next one above it, if any does."""
+    classes = (class_of(name) for name in reversed(folder.split("/")))
     return next((label for label in classes if label), None)

@@ -67,6 +67,7 @@ class Tree:
         self.folders: dict[str, Folder] = {}
         self.unread: dict[str, str] = {}
         self._entered: set[tuple[int, int]] = set()
+        self._json: dict[str, Any] = {}
         self._scan("", os.fspath(root))
 
     def __iter__(self) -> Iterator[Folder]:
@@ -132,12 +133,14 @@ class Tree:
             raise InputError(f"{printable(str(path))} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
     def json(self, file: str) -> Any:  # noqa: ANN401 - whatever the file holds
-        """Read a JSON file of the tree.
+        """Read a JSON file of the tree; once, since recognising and reading both ask for it.
 
         Raises:
             InputError: not readable, or not JSON.
         """
-        return read_json(self.root / file)
+        if file not in self._json:
+            self._json[file] = read_json(self.root / file)
+        return self._json[file]
 
     def describe(self) -> str:
         """Return half a sentence on what the tree holds, for errors."""

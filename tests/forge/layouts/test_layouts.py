@@ -113,6 +113,7 @@ def test_faceforensics_shares_real_clips_and_groups_a_pair_of_ids(tmp_path):
     build(tmp_path, *FF, *masks, "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4", texts=lists)
     test_set = recognise(tmp_path)
     assert test_set.summary() == "FaceForensics++: 2 subsets, 4 real and 6 forged, split test"
+    assert {entry.split for entry in test_set.entries} == {"test", "train"}
     assert test_set.missing == ["011"] and "1 videos have extracted frames" in test_set.notes[0]
     tested = test_set.of_split("test")
     # real 000 and 003 and both swaps between them show two people: one unit of the bootstrap
