@@ -222,6 +222,11 @@ def test_data_sets_lists_what_is_recognised(bench, genimage, tmp_path):
     assert code == 2 and "does not exist" in err
 
 
+def test_layouts_are_listed_with_their_trees(bench):
+    code, out, err = bench("list", "layouts")
+    assert (code, err) == (0, "") and "SET[/CLASS]/" in out and "FaceForensics++" in out
+
+
 def test_a_folder_of_several_layouts_is_listed_set_by_set(genimage, tmp_path):
     images(tmp_path, "many/Chameleon/test/0_real", 1)
     (tmp_path / "many/GenImage").symlink_to(genimage)

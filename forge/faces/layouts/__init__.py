@@ -52,8 +52,9 @@ def recognise(root: Path) -> TestSet:
             entries = sorted(test_set.entries, key=lambda entry: entry.file)
             return replace(test_set, layout=name, title=layout.title, entries=entries, unread=tree.unread)
     raise InputError(
-        f"{printable(str(root))} has the layout of no known test set; it holds {tree.describe()}. Give two folders "
-        "as NAME=REAL_DIR,FORGED_DIR, or put manifest.csv with the columns path,label into it"
+        f"{printable(str(root))} has the layout of no known test set (`bench list layouts`); it holds "
+        f"{tree.describe()}. Give two folders as NAME=REAL_DIR,FORGED_DIR, or put manifest.csv with the columns "
+        "path,label into it"
     )
 
 

@@ -154,7 +154,7 @@ class Layout(ABC):
 
     Attributes:
         title: name for people.
-        tree: sketch of its folders, for `bench list layouts` and errors.
+        tree: sketch of its folders, for `bench list layouts`.
     """
 
     title: ClassVar[str]
