@@ -46,12 +46,15 @@ class Item:
         return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
 
 
+FEWEST = 20  # images that a set needs
+
 _HEIC = "a HEIC photo; convert it to PNG or JPEG"
 _VIDEO = "a video; extract its frames as PNG"
 _RAW = "a camera's raw file; convert it to PNG or JPEG"
+VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 UNREAD = {  # suffix -> why such a picture or video is not read
     **dict.fromkeys((".heic", ".heif", ".hif"), _HEIC),
-    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"), _VIDEO),
+    **dict.fromkeys(VIDEO_SUFFIXES, _VIDEO),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2"), _RAW),
     **dict.fromkeys((".jxl", ".jp2", ".psd", ".svg", ".eps"), "a format that is not read; convert it to PNG"),
 }

@@ -1,0 +1,73 @@
+"""Files of a list, with their persons and masks: one side of a public test set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from forge.core.files import digest_json
+from forge.faces.layouts.base import Entry
+from forge.faces.sources.base import FileSource, Item, printable
+
+
+class ListedSource(FileSource):
+    """Some files below a folder, in the order of a list.
+
+    Args:
+        root: the folder that files are relative to.
+        entries: of one class.
+        unread: files of the set that are not read: relative path -> reason.
+        shared: the images stand in several columns, so that one without a person or clip is a group of its own by name.
+        masked: use the masks of the entries, of which each must have one.
+        licence: of the images.
+    """
+
+    name = "listed"
+    citation = ""
+    attributes: Sequence[str] = ()
+
+    def __init__(
+        self,
+        root: Path,
+        entries: Sequence[Entry],
+        *,
+        unread: Mapping[str, str] | None = None,
+        shared: bool = False,
+        masked: bool = False,
+        licence: str = "not stated",
+    ) -> None:
+        self.root, self.licence = root, licence
+        self._entries = {entry.file: entry for entry in entries}
+        self._unread, self._shared = dict(unread or {}), shared
+        self.masked = masked
+
+    @cached_property
+    def files(self) -> Sequence[str]:
+        """Files of the list."""
+        return list(self._entries)
+
+    @cached_property
+    def unread(self) -> Mapping[str, str]:
+        """Files that are not read: relative path -> reason."""
+        return self._unread
+
+    def _item(self, file: str) -> Item:
+        entry = self._entries[file]
+        mask = os.fspath(self.root / entry.mask) if self.masked and entry.mask else None
+        group = entry.group or (f"image {file}" if self._shared else None)
+        return Item(printable(file), os.fspath(self.root / file), group and printable(group), mask=mask)
+
+    def label_files(self) -> Sequence[Path]:
+        """Return the masks, whose contents belong to the fingerprint."""
+        masks = (entry.mask for entry in self._entries.values() if self.masked)
+        return [self.root / mask for mask in masks if mask]
+
+    def settings(self) -> dict[str, Any]:
+        """Name of the deepest folder that holds all files, and a digest of persons and clips, as intervals need."""
+        parents = os.path.commonpath([file.rpartition("/")[0] for file in self._entries]) if self._entries else ""
+        folder = parents.rpartition("/")[2] or self.root.resolve().name
+        groups = digest_json([entry.group for entry in self._entries.values()])
+        return {"folder": printable(folder), "groups": groups, "shared": self._shared}
