@@ -89,21 +89,18 @@ class Perturbation(ABC):
     @property
     def name(self) -> str:
         """Name in tables and settings, e.g. "jpeg75"; without the number where it is the default."""
-        return self.id if self._is_default else f"{self.id}{self.value:g}"
+        usual = self.value is None or (self.strength is not None and self.value == self.strength.default)
+        return self.id if usual else f"{self.id}{self.value:g}"
 
     @property
     def display_name(self) -> str:
         """Name in pages, e.g. "JPEG 75"."""
-        return self.title if self._is_default else f"{self.title} {self.value:g}"
+        return self.title if self.value is None else f"{self.title} {self.value:g}"
 
     @property
     def description(self) -> str:
         """Summary with the strength, one line."""
         return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
-
-    @property
-    def _is_default(self) -> bool:
-        return self.value is None or (self.strength is not None and self.value == self.strength.default)
 
     @abstractmethod
     def change(self, images: Tensor) -> Tensor:

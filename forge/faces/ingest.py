@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forge.faces.crop import FaceCrop, FaceFinder, align, align_mask
 from forge.faces.dedup import THUMBNAIL, describe
-from forge.faces.imaging.decode import Decoded, Unusable, decode, read_bytes, resize
+from forge.faces.imaging.decode import Decoded, Unusable, centre_square, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
 from forge.faces.sources.base import Item
 
@@ -29,11 +29,13 @@ class Intake:
         resolution: height and width of the results.
         min_side: reject photos whose shorter side is less, in pixels.
         crop: find and align the face; None takes the largest square in the middle.
+        cut: without `crop`, take `resolution` pixels of the photo itself in its middle; nothing is resized.
     """
 
     resolution: int
     min_side: int
     crop: FaceCrop | None = None
+    cut: bool = False
 
 
 @dataclass
@@ -107,8 +109,9 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
             _check_size(decoded, intake)
             mask = _mask_of(item, decoded, batch)
             if intake.crop is None:
-                small = None if mask is None else resize_mask(mask, intake.resolution)
-                yield position, item, (decoded, resize(decoded.image, intake.resolution), small)
+                part = centre_square(decoded.image, intake.resolution) if intake.cut else None
+                small = None if mask is None else resize_mask(mask, intake.resolution, part=part)
+                yield position, item, (decoded, resize(decoded.image, intake.resolution, part=part), small)
                 continue
         except Unusable as verdict:
             yield position, item, verdict

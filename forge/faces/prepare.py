@@ -60,6 +60,7 @@ def prepare(
     seed: int = 0,
     dedupe: bool | None = None,
     min_side: int | None = None,
+    cut: bool = False,
     kind: Literal["real", "forged"] = "real",
     name: str = "",
     min_images: int = MIN_IMAGES,
@@ -80,6 +81,7 @@ def prepare(
             together in one split, and share the identity "cluster-..." where they have none.
         min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
             photo is blurred and a detector would see that.
+        cut: without a face search, take `resolution` pixels of each photo itself in its middle, not resized.
         kind: what the photos are.
         min_images: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
@@ -94,7 +96,9 @@ def prepare(
     if min_side is not None and min_side < 1:
         raise InputError(f"min_side is {min_side}; it must be at least 1 pixel")
     dedupe = source.dedupe if dedupe is None else dedupe
-    intake = Intake(resolution, resolution if min_side is None else min_side, FaceCrop() if crop == "face" else None)
+    intake = Intake(
+        resolution, resolution if min_side is None else min_side, FaceCrop() if crop == "face" else None, cut
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside the output, so on a disk that will hold the set anyway
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
@@ -184,12 +188,15 @@ def _instead(source: Source) -> str:
     return f"it holds {len(unread)} files that are not read, e.g. {printable(file)}, {why}"
 
 
+_MIDDLE = {False: "largest square in the middle", True: "the middle, in pixels of the photo"}
+
+
 def _describe(intake: Intake) -> dict[str, Any]:
     return {
         "resolution": intake.resolution,
         "min_side": intake.min_side,
-        "crop": intake.crop.describe() if intake.crop else "largest square in the middle",
-        "filter": "lanczos" if intake.crop is None else "bicubic, then lanczos",
+        "crop": intake.crop.describe() if intake.crop else _MIDDLE[intake.cut],
+        "filter": ("lanczos", "none")[intake.cut] if intake.crop is None else "bicubic, then lanczos",
         "transparency_over": list(BACKDROP),
         "near_duplicate": {"hamming": MAX_HAMMING, "correlation": MIN_CORRELATION},
         "pillow": PIL.__version__,

@@ -42,7 +42,8 @@ def test_the_list_is_the_protocols():
     for words in ([change.description for change in made], [change.display_name for change in made]):
         assert all(words) and len(set(words)) == len(words)
     assert {type(change).id for change in made} == set(PERTURBATIONS.names())
-    # page, table and settings write the usual strength without its number
+    # tables and settings write the usual strength without its number, pages with it
+    assert perturbation("whatsapp").display_name == "WhatsApp-like 2560"
     assert perturbation("whatsapp2560").name == "whatsapp"
     assert perturbation("whatsapp").description == perturbation("whatsapp2560").description
     assert "2560 px" in perturbation("whatsapp").description
