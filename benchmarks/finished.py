@@ -17,6 +17,7 @@ from benchmarks.report.images import file_uri
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError
 from forge.core.registry import allow_files
+from forge.faces.crop import check_crop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ class Report(RunReport):
             detector: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
             trained_on: training of the detector (default: on the most generators).
             max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
-            crop: "none" or "face" (default: as the run did).
+            crop: "none", "face" or "ff++" (default: as the run did).
             maps: also say where each photo may have been altered: by the detector itself, or by the best localiser of
                 the run.
             store: where its results lie (default: the environment's BENCH_HOME, else runs).
@@ -98,7 +99,7 @@ class Report(RunReport):
                 it.
         """
         from benchmarks.inference.photo_scores import maps_in_memory, score_photos  # all import torch or pandas
-        from benchmarks.inference.photos import check_crop, list_photos
+        from benchmarks.inference.photos import list_photos
         from benchmarks.inference.predictor import caution, predictor_of
         from forge.core.compute import Compute, choose_device
 

@@ -18,7 +18,7 @@ from benchmarks.experiment.names import safe_name
 from benchmarks.inference.map_output import MapOutput, share_text
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
-from benchmarks.inference.photos import check_crop, list_photos
+from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
@@ -27,6 +27,7 @@ from detect.published import import_published
 from forge.core.compute import Compute, choose_device, cores, tune_allocator
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent
+from forge.faces.crop import check_crop
 from forge.generators import GENERATORS
 
 _LISTED = 100  # photos that the terminal's table holds

@@ -27,7 +27,10 @@ class DataSettings(_Settings):
     options: dict[str, Any] = Field({}, description="of the source, e.g. identities: folders")
     count: int | None = Field(None, ge=1, description="use at most this many photos (default: all)")
     resolution: int = Field(64, ge=8, le=1024, description="height and width in pixels")
-    crop: Literal["none", "face"] = Field("none", description="none: centre square; face: find and align (MTCNN)")
+    crop: Literal["none", "face", "ff++"] = Field(
+        "none",
+        description="none: centre square; face: find and align (MTCNN); ff++: square of 1.3 times its box",
+    )
     dedupe: bool | None = Field(None, description="remove near duplicates (default: as the source wants)")
     splits: dict[str, float] = Field(
         {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}, description="shares of the four splits"

@@ -174,7 +174,7 @@ def score_photos(
         predictor: the detector.
         photos: to score.
         compute: the device.
-        crop: "none" or "face"; None: as the detector's training faces were cropped.
+        crop: "none", "face" or "ff++"; None: as the detector's training faces were cropped.
         workers: processes that read photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.

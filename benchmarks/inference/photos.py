@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge.core.errors import InputError, UnknownNameError, quoted
-from forge.faces.crop import FaceCrop
+from forge.core.errors import InputError, quoted
+from forge.faces.crop import CROPS, check_crop
 from forge.faces.ingest import Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from forge.faces.faceset import Images
     from forge.faces.ingest import Batch, Intake
 
-CROPS = ("none", "face")
 AT_ONCE = 64  # photos that are read and scored together; bounds the memory
 _SPAWNED_FROM = 256  # photos from which other processes are worth their start
 
@@ -56,29 +55,19 @@ class Faces:
     images: Images
 
 
-def check_crop(crop: str) -> None:
-    """Refuse a crop that is not known.
-
-    Raises:
-        UnknownNameError: neither "none" nor "face".
-    """
-    if crop not in CROPS:
-        raise UnknownNameError("crop", crop, CROPS)
-
-
 def intake_for(resolution: int, crop: str) -> Intake:
     """Return the settings by which photos of any size become images of a set, as `prepare` makes them.
 
     Args:
         resolution: height and width of the faces in pixels.
-        crop: "none" or "face".
+        crop: name in `CROPS`.
 
     Raises:
         UnknownNameError: another crop.
     """
     check_crop(crop)
     # No least size: a person's photo is judged however small it is, and its enlargement is noted.
-    return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
+    return Intake(resolution, min_side=1, crop=CROPS[crop])
 
 
 def list_photos(paths: Sequence[Path]) -> Listing:

@@ -33,7 +33,7 @@ class Predictor:
         name: name in tables.
         trained_on: generators of its training forgeries, joined by "+".
         threshold: from which score a photo is called forged, and what is known of it.
-        crop: how its faces were cropped, "none" or "face".
+        crop: how its faces were cropped, "none", "face" or "ff++".
         source: run or folder it comes from.
         unseen: generators of the run that it was not trained on.
     """
@@ -162,10 +162,13 @@ def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> St
 
 
 def crop_of(provenance: dict[str, Any]) -> str:
-    """Return how the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    """Return how the real faces of a run were cropped, from the settings of a face search in the card."""
     # The card of the real faces records how they were prepared; a set given as data may record nothing.
     preparation = provenance.get("preparation")
-    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
+    searched = preparation.get("crop") if isinstance(preparation, dict) else None
+    if not isinstance(searched, dict):
+        return "none"
+    return "ff++" if "enlarged" in searched else "face"
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None

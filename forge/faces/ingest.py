@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from forge.faces.crop import FaceCrop, FaceFinder, align, align_mask
+from forge.faces.crop import FaceCrop, FaceFinder, Landmarks, align, align_mask, enlarged_box
 from forge.faces.dedup import THUMBNAIL, describe
 from forge.faces.imaging.decode import Decoded, Unusable, centre_square, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
@@ -143,18 +144,35 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
 
 
 def _aligned(waiting: list[_Waiting], resolution: int, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
-    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded, _ in waiting])
-    for (position, item, decoded, mask), landmarks in zip(waiting, landmarks_by_image, strict=True):
+    faces = _finder(crop).faces([decoded.image for _, _, decoded, _ in waiting])
+    for (position, item, decoded, mask), face in zip(waiting, faces, strict=True):
         result: Result
-        if landmarks is None:
+        if face is None:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")
         else:
             try:
-                small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
-                result = decoded, align(decoded.image, landmarks, resolution, crop), small
+                result = decoded, *_cropped(decoded.image, mask, face, resolution, crop)
             except Unusable as verdict:
                 result = verdict
         yield position, item, result
+
+
+def _cropped(
+    image: Image.Image,
+    mask: Altered | None,
+    face: tuple[NDArray[np.float64], Landmarks],
+    resolution: int,
+    crop: FaceCrop,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return a face and its mask, aligned or as the square around its box."""
+    box, landmarks = face
+    if crop.enlarged is None:
+        small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
+        return align(image, landmarks, resolution, crop), small
+    part = enlarged_box(box, image.size, crop.enlarged)
+    if part.side < resolution:
+        raise Unusable("too small", f"the face's square is {part.side:.0f} pixels wide, {resolution} are needed")
+    return resize(image, resolution, part=part), None if mask is None else resize_mask(mask, resolution, part=part)
 
 
 # once a process: the detector's weights are loaded for its first chunk alone

@@ -56,7 +56,7 @@ def detect(
         ),
     ] = None,
     crop: Annotated[
-        str | None, typer.Option("--crop", help="Crop: none or face. [default: as the run did, or none]")
+        str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")

@@ -28,7 +28,7 @@ class External(FaceStage):
         pair: name of the pair.
         side: its class.
         resolution: height and width in pixels.
-        crop: none or face.
+        crop: none, face or ff++.
         count: at most this many photos.
         fingerprint: digest of the folder's contents, masks included.
         masked: whether the photos have masks.
@@ -42,7 +42,7 @@ class External(FaceStage):
     pair: str
     side: Literal["real", "forged"]
     resolution: int
-    crop: Literal["none", "face"]
+    crop: Literal["none", "face", "ff++"]
     count: int
     fingerprint: str
     masked: bool = False
