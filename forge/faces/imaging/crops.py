@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from forge.core.errors import InputError, UnknownNameError
 
 RESIZE = "resize"
+MOST_TILES = 8  # of a side of a photo of unknown size: 64 in all, those in the middle
 VIEWS = {
     RESIZE: "the whole image, resized",
     "centre-crop": "the middle, in pixels of the image itself",
