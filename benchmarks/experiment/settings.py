@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.experiment.names import safe_name, source_name
 from forge.core.errors import quoted
@@ -36,6 +36,18 @@ class DataSettings(_Settings):
         {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}, description="shares of the four splits"
     )
     seed: int = Field(0, ge=0, description="of the choice and split of photos; runs of other seeds share the faces")
+
+    # Rendered photographs have 144 px unless told: of a larger resolution all would be refused as too small.
+    @model_validator(mode="before")
+    @classmethod
+    def _rendered_large_enough(cls, values: Any) -> Any:  # noqa: ANN401 - what a person wrote
+        side = values.get("resolution") if isinstance(values, dict) else None
+        if not isinstance(side, int) or not 144 < side <= 512 or values.get("source", "rendered") != "rendered":
+            return values
+        options = values.get("options") or {}
+        # an eighth more, as 144 px are of 128, and even
+        larger = {"size": min(512, side * 9 // 16 * 2)}
+        return values | {"options": larger | options} if isinstance(options, dict) else values
 
     @property
     def source_name(self) -> str:

@@ -128,3 +128,15 @@ def test_a_detector_of_whole_images_scores_no_crops(predictor, tmp_path):
         score_photos(predictor, list_photos([tmp_path]), Compute(), view="tiles")
     with pytest.raises(UnknownNameError, match="view 'tilse' is not known; did you mean 'tiles'"):
         score_photos(predictor, list_photos([tmp_path]), Compute(), view="tilse")
+
+
+def test_rendered_faces_are_large_enough_for_the_resolution():
+    def options(*assignments, **asked):
+        return compose(
+            generators=("gan",), detectors=("npr",), overrides=parse_assignments(assignments), **asked
+        ).data.options
+
+    assert options(resolution=128) == {} == options(resolution=144)
+    assert options(resolution=224) == {"size": 252} and options(resolution=256) == {"size": 288}
+    assert options("data.options.size=400", resolution=256) == {"size": 400}
+    assert options(resolution=256, source="photos") == {}
