@@ -17,6 +17,8 @@ from benchmarks.report.images import file_uri
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError
 from forge.core.registry import allow_files
+from forge.faces.crop import check_crop
+from forge.faces.imaging.crops import check_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +69,7 @@ class Report(RunReport):
         trained_on: str | None = None,
         max_fpr: float | None = None,
         crop: str | None = None,
+        view: str = "resize",
         maps: bool = False,
         store: str | Path | None = None,
         device: str = "auto",
@@ -79,7 +82,9 @@ class Report(RunReport):
             detector: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
             trained_on: training of the detector (default: on the most generators).
             max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
-            crop: "none" or "face" (default: as the run did).
+            crop: "none", "face" or "ff++" (default: as the run did).
+            view: how a photo is shown: "resize", or in its own pixels as "centre-crop", "five-crops", "tiles" or
+                "tiles-max".
             maps: also say where each photo may have been altered: by the detector itself, or by the best localiser of
                 the run.
             store: where its results lie (default: the environment's BENCH_HOME, else runs).
@@ -98,13 +103,14 @@ class Report(RunReport):
                 it.
         """
         from benchmarks.inference.photo_scores import maps_in_memory, score_photos  # all import torch or pandas
-        from benchmarks.inference.photos import check_crop, list_photos
+        from benchmarks.inference.photos import list_photos
         from benchmarks.inference.predictor import caution, predictor_of
         from forge.core.compute import Compute, choose_device
 
         allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
         if crop is not None:
             check_crop(crop)  # before a detector is loaded
+        check_view(view)
         paths = [photos] if isinstance(photos, str | Path) else photos
         listing = list_photos([Path(path) for path in paths])
         # a path, which stands for this folder; a bare name would be looked for among all runs
@@ -113,9 +119,10 @@ class Report(RunReport):
         predictor = predictor_of(folder, detector, trained_on, *folders, max_fpr=max_fpr)
         output = maps_in_memory(predictor, folder, *folders) if maps else None
         compute = Compute(choose_device(device))
-        scored = score_photos(predictor, listing, compute, crop=crop, workers=workers, maps=output)
+        scored = score_photos(predictor, listing, compute, crop=crop, view=view, workers=workers, maps=output)
         table = scored.frame()
         table.attrs["notes"] = [scored.summary, *predictor.threshold.sentences(), caution(predictor)]
+        table.attrs["notes"] += [scored.of_view] if scored.of_view else []
         if scored.localiser is not None:
             table.attrs["notes"] += scored.localiser.sentences()
             table.attrs["maps"] = scored.localiser.as_json()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from detect.data.views import View
-from detect.detectors.base import Detector, Scores
+from detect.detectors.base import Scorer, Scores
 from forge.core.compute import Compute, derive_seed
 from forge.core.errors import BenchError, DetectorError, quoted
 from forge.faces.faceset import Images
@@ -25,7 +24,7 @@ RELATIVE, SPREAD = 1e-4, 0.05
 
 
 def check_batch_independence(
-    detector: Detector[Any],
+    detector: Scorer,
     view: View,
     scores: Scores,
     compute: Compute,
@@ -72,7 +71,7 @@ def check_batch_independence(
             )
 
 
-def _alone(detector: Detector[Any], images: Images, compute: Compute, name: str) -> float:
+def _alone(detector: Scorer, images: Images, compute: Compute, name: str) -> float:
     try:
         scores = detector.score(images, compute)
         if scores.shape != (1,):

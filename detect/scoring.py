@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from detect.data.views import View, generator_of, resolution_of
-from detect.detectors.base import Detector, FittedDetector, Scores
+from detect.detectors.base import Scored, Scorer, Scores
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.core.files import replacing
@@ -41,7 +40,7 @@ SCORE_COLUMNS = {
 
 
 def score_view(
-    detector: Detector[Any],
+    detector: Scorer,
     view: View,
     compute: Compute,
     *,
@@ -95,7 +94,7 @@ def score_view(
 
 
 def score_table(
-    trained: FittedDetector,
+    trained: Scored,
     view: FaceView,
     compute: Compute,
     *,

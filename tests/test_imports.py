@@ -35,7 +35,7 @@ LAYERS = (
     {"benchmarks.evaluation"},
     {"benchmarks.report"},
     {"benchmarks.experiment.matrix", "benchmarks.experiment.request", "benchmarks.experiment.resolve"},
-    {"benchmarks.experiment.attacks"},
+    {"benchmarks.experiment.attacks", "benchmarks.experiment.views"},
     {"benchmarks.experiment.validate"},
     {"benchmarks.workflow"},
     {"benchmarks.inference", "benchmarks.terminal"},

@@ -15,7 +15,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.checked_class import checked_class
 from benchmarks.experiment.configs import parse_assignments, validated
 from benchmarks.experiment.names import safe_name, short_name
-from benchmarks.inference.photos import check_crop, intake_for, list_photos, read_faces
+from benchmarks.inference.photos import intake_for, list_photos, read_faces
 from benchmarks.inference.predictor import Predictor, predictor_at, predictor_of
 from detect.attacks.apply import Attacked, apply
 from detect.attacks.base import OPTIONAL_NEEDS, Attack
@@ -24,6 +24,7 @@ from detect.attacks.target import Aim, Target
 from forge.core import provenance
 from forge.core.compute import Compute, choose_device, derive_seed, tune_allocator
 from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.faces.crop import check_crop
 from forge.faces.faceset import Images
 from forge.faces.imaging.grids import sheet, write_picture
 

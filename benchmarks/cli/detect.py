@@ -18,7 +18,7 @@ from benchmarks.experiment.names import safe_name
 from benchmarks.inference.map_output import MapOutput, share_text
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
-from benchmarks.inference.photos import check_crop, list_photos
+from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
@@ -27,6 +27,8 @@ from detect.published import import_published
 from forge.core.compute import Compute, choose_device, cores, tune_allocator
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent
+from forge.faces.crop import check_crop
+from forge.faces.imaging.crops import check_view
 from forge.generators import GENERATORS
 
 _LISTED = 100  # photos that the terminal's table holds
@@ -40,6 +42,7 @@ def detect(
     max_fpr: float | None,
     generator: list[str] | None,
     crop: str | None,
+    view: str,
     explain: bool,
     explain_to: Path | None,
     draw: bool,
@@ -61,6 +64,7 @@ def detect(
     form = form_of("json" if as_json else form, out)  # the format follows the ending of --out unless it is named
     if crop is not None:
         check_crop(crop)  # before a detector is loaded
+    check_view(view)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     # A run of that name goes first; a folder is a detector only if it has the card of one.
@@ -96,6 +100,7 @@ def detect(
             photos,
             Compute(choose_device(device)),
             crop=crop,
+            view=view,
             workers=workers or cores(),
             pictures=pictures,
             source=explained,
@@ -209,7 +214,7 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
     # in one paragraph what the map is and is not
     of_maps = " ".join(scored.localiser.sentences()) if scored.localiser else scored.no_map
-    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor), of_maps):
+    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor), scored.of_view, of_maps):
         if sentence:
             console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 

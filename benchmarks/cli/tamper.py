@@ -18,8 +18,9 @@ from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.store import Store, read_manifest
 from forge.core import provenance
 from forge.core.compute import derive_seed
-from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
+from forge.faces.crop import check_crop
 from forge.faces.faceset import Images
 from forge.faces.imaging.grids import sheet, write_picture
 from forge.generators import GENERATORS
@@ -47,8 +48,7 @@ def tamper(
     reports: Path,
 ) -> None:
     """Alter photos: write each, marked as altered, its mask, and a sheet of photo, forgery and mask."""
-    if crop not in ("none", "face"):
-        raise UnknownNameError("crop", crop, ("none", "face"))
+    check_crop(crop)
     name, _ = inverted_generator(name)
     method = _tampering(name, settings or [])
     if isinstance(method, LatentEdit) or run is not None:

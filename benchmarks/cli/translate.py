@@ -11,7 +11,8 @@ from benchmarks.cli.pictures import ShownGenerator, folder_of_pictures, generato
 from benchmarks.inference.photos import intake_for, list_photos, read_faces
 from benchmarks.report.run_report import RunReport
 from forge.core import provenance
-from forge.core.errors import InputError, UnknownNameError
+from forge.core.errors import InputError
+from forge.faces.crop import check_crop
 from forge.faces.imaging.grids import write_picture
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
@@ -32,8 +33,7 @@ def translate(
     reports: Path,
 ) -> None:
     """Translate photos: write the forgery of each, marked as forged, and a sheet of photo, condition and forgery."""
-    if crop not in ("none", "face"):
-        raise UnknownNameError("crop", crop, ("none", "face"))
+    check_crop(crop)
     shown = _translator(name, generator, store=store, reports=reports)
     trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
     trained = trained.backward() if backward else trained

@@ -1,11 +1,16 @@
-"""Check of the type of a class that a name or a file gave."""
+"""Check of the type of a class that a name or a file gave, and what a class says of its detectors."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forge.core.errors import InputError, quoted
+
+if TYPE_CHECKING:
+    from detect.detectors.base import Detector, DetectorSettings
+
+FACTS = ("localises", "has_gradients", "takes_crops")  # of `facts_of`; they follow from the class and are in no key
 
 
 def checked_class(noun: str, reference: str, implementation: Any, *bases: type) -> Any:  # noqa: ANN401 - a generator or detector class
@@ -24,3 +29,12 @@ def checked_class(noun: str, reference: str, implementation: Any, *bases: type) 
         lacking = ", ".join(sorted(getattr(implementation, "__abstractmethods__", ())))
         raise InputError(f"{noun} {reference!r} does not define {lacking}, which every {noun} has; add what is missing")
     return implementation
+
+
+def facts_of(implementation: type[Detector[Any]], settings: DetectorSettings) -> dict[str, bool]:
+    """Return what planning asks of a detector without loading its class: whether it has maps, gradients, views."""
+    return {
+        "localises": implementation.localises(settings),
+        "has_gradients": implementation.has_gradients(),
+        "takes_crops": implementation.takes_crops,
+    }

@@ -11,6 +11,7 @@ from benchmarks.experiment.race import rounds_of
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import (
     CLEAN,
+    CONTROL_DETECTORS,
     EQUALISED,
     EXTERNAL_PREFIX,
     PAIRED_PREFIX,
@@ -224,6 +225,12 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
 def _external_pairs(settings: RunSettings, detector: str) -> tuple[str, ...]:
     requested = _is_requested(settings, Condition.EXTERNAL, detector)
     return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if requested else ()
+
+
+def views_of(settings: RunSettings, detector: str) -> tuple[str, ...]:
+    """Return the views under which a detector is tested on external photos at their own resolution; not of controls."""
+    requested = detector not in CONTROL_DETECTORS and _is_requested(settings, Condition.VIEWS, detector)
+    return settings.conditions.views if requested else ()
 
 
 def _beside_sources(settings: RunSettings, detector: str) -> tuple[str, ...]:

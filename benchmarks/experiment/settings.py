@@ -28,12 +28,27 @@ class DataSettings(_Settings):
     options: dict[str, Any] = Field({}, description="of the source, e.g. identities: folders")
     count: int | None = Field(None, ge=1, description="use at most this many photos (default: all)")
     resolution: int = Field(64, ge=8, le=1024, description="height and width in pixels")
-    crop: Literal["none", "face"] = Field("none", description="none: centre square; face: find and align (MTCNN)")
+    crop: Literal["none", "face", "ff++"] = Field(
+        "none",
+        description="none: centre square; face: find and align (MTCNN); ff++: square of 1.3 times its box",
+    )
     dedupe: bool | None = Field(None, description="remove near duplicates (default: as the source wants)")
     splits: dict[str, float] = Field(
         {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}, description="shares of the four splits"
     )
     seed: int = Field(0, ge=0, description="of the choice and split of photos; runs of other seeds share the faces")
+
+    # Rendered photographs have 144 px unless told: of a larger resolution all would be refused as too small.
+    @model_validator(mode="before")
+    @classmethod
+    def _rendered_large_enough(cls, values: Any) -> Any:  # noqa: ANN401 - what a person wrote
+        side = values.get("resolution") if isinstance(values, dict) else None
+        if not isinstance(side, int) or not 144 < side <= 512 or values.get("source", "rendered") != "rendered":
+            return values
+        options = values.get("options") or {}
+        # an eighth more, as 144 px are of 128, and even
+        larger = {"size": min(512, side * 9 // 16 * 2)}
+        return values | {"options": larger | options} if isinstance(options, dict) else values
 
     @property
     def source_name(self) -> str:
@@ -151,6 +166,7 @@ class DetectorRequest(_Settings):
     needs: str = Field("", description="what it reads beside images; filled in when the run is checked")
     localises: bool = Field(False, description="has maps of its own; filled in when the run is checked")
     has_gradients: bool = Field(False, description="of its score at each pixel; filled in when the run is checked")
+    takes_crops: bool = Field(False, description="in place of whole images; filled in when the run is checked")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
@@ -202,6 +218,24 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Kimg = Annotated[float, Field(gt=0)]
 
 
+# One rule for flags ("a,b"), YAML (a list or a text) and Python (either).
+def _names(value: object) -> object:
+    """Split "a, b" into names; a list stays one."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple):
+        return value
+    names = tuple(name.strip() if isinstance(name, str) else name for name in value)
+    names = tuple(name for name in names if name != "")
+    if value and not names:  # "," alone; an empty default is not a list that names nothing
+        raise ValueError("it names nothing")
+    return names
+
+
+# runs before validation of the tuple, since it receives text
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
 class Conditions(_Settings):
     """Conditions under which detectors are tested; their meanings are in benchmarks/protocol/conditions.py."""
 
@@ -218,6 +252,18 @@ class Conditions(_Settings):
         False, description="beside `unseen`: each test image through a random chain of changes, as photos on the web"
     )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
+    views: Names = Field(
+        (),
+        description="how external photos are shown at their own resolution: centre-crop, five-crops, tiles, tiles-max",
+        exclude_if=lambda value: not value,
+    )
+    view_resolution: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        description="side of the middle part of these photos, in their own pixels; null: twice the run's resolution",
+        exclude_if=lambda value: value is None,
+    )
     # Digests by name and not in a list: two perturbations may come from one file.
     perturbation_files: dict[str, dict[str, str]] = Field(
         {}, description="perturbation from a file -> its id, and the SHA-256 of its code"
@@ -252,24 +298,6 @@ class Conditions(_Settings):
     )
     shuffled: tuple[str, ...] = Field((), description="detectors that are trained on shuffled labels too, as a control")
     only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
-
-
-# One rule for flags ("a,b"), YAML (a list or a text) and Python (either).
-def _names(value: object) -> object:
-    """Split "a, b" into names; a list stays one."""
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list | tuple):
-        return value
-    names = tuple(name.strip() if isinstance(name, str) else name for name in value)
-    names = tuple(name for name in names if name != "")
-    if value and not names:  # "," alone; an empty default is not a list that names nothing
-        raise ValueError("it names nothing")
-    return names
-
-
-# runs before validation of the tuple, since it receives text
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class RunRequest(_Settings):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.attacks import attack_requests
-from benchmarks.experiment.checked_class import checked_class
+from benchmarks.experiment.checked_class import checked_class, facts_of
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
@@ -18,6 +18,7 @@ from benchmarks.experiment.names import base_name, inverted_generator, is_fitted
 from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
+from benchmarks.experiment.views import check_views
 from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
@@ -45,6 +46,7 @@ def typed(settings: RunSettings) -> RunSettings:
         for name, request in settings.detectors.items()
     }
     check_detector(settings.race, detectors)
+    check_views(settings, detectors)
     attacks = {}
     for name, attack in attack_requests(settings.model_copy(update={"generators": generators})).items():
         surrogate, autoencoder = attack.surrogate, attack.autoencoder
@@ -88,7 +90,7 @@ def _detector(
     _check_adversary(name, request, implementation.needs, generators)
     # Defaults are written out: a default that changes in a later version changes the key.
     checked = {"settings": values, "needs": implementation.needs, "files": file_digests(request.detector, values)}
-    checked |= {"localises": implementation.localises(typed), "has_gradients": implementation.has_gradients()}
+    checked |= facts_of(implementation, typed)
     # a fixed scorer learns nothing from this run's forgeries
     fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
     return request.model_copy(update=checked | fixed)
@@ -352,8 +354,8 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
         files |= file_digests(reference, {})
     implementation = DETECTORS.load(reference)
     settings = settings_of(card, implementation, folder / "detector.json")
-    facts = {"localises": implementation.localises(settings), "has_gradients": implementation.has_gradients()}
-    return request.model_copy(update={"trained_on": card.trained_on, "files": files, **facts})
+    known = {"trained_on": card.trained_on, "files": files}
+    return request.model_copy(update=known | facts_of(implementation, settings))
 
 
 def _check_adversary(

@@ -17,11 +17,13 @@ import pandas as pd
 from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
 from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_of
 from benchmarks.inference.photos import Listing, intake_for, read_faces
-from benchmarks.inference.predictor import Predictor, predict
+from benchmarks.inference.predictor import Predictor, predict, predict_crops
 from benchmarks.report.colour import overlay
+from detect.own_resolution import refusal
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import csv_cell, replacing, write_text
 from forge.core.progress import OnProgress, ProgressEvent, silent
+from forge.faces.imaging.crops import RESIZE, VIEWS
 from forge.faces.imaging.grids import grid, write_picture
 from forge.faces.sources.base import printable
 
@@ -49,12 +51,21 @@ class PhotoScores:
             the share of the face above the threshold of pixels, and `map`, the path of the picture, see `MapOutput`.
         localiser: what made the maps; None: no maps.
         no_map: why there are none, where they were wanted; "" otherwise.
+        view: how each photo was shown to the detector, a name in `VIEWS`.
     """
 
     predictor: Predictor
     rows: Sequence[dict[str, Any]]
     localiser: PhotoLocaliser | None = None
     no_map: str = ""
+    view: str = RESIZE
+
+    @property
+    def of_view(self) -> str:
+        """A sentence on crops; "" of whole photos."""
+        if self.view == RESIZE:
+            return ""
+        return f"View {self.view}: {VIEWS[self.view]}; threshold and probabilities are those of whole images."
 
     @property
     def used(self) -> int:
@@ -116,6 +127,7 @@ class PhotoScores:
             "images": list(self.rows),
         }
         content |= {"explained": explained} if explained else {}
+        content |= {"view": self.view} if self.of_view else {}
         if self.localiser is not None:
             content["maps"] = self.localiser.as_json()
         elif self.no_map:
@@ -162,6 +174,7 @@ def score_photos(
     compute: Compute,
     *,
     crop: str | None = None,
+    view: str = RESIZE,
     workers: int = 1,
     pictures: Path | None = None,
     source: str = "",
@@ -174,16 +187,23 @@ def score_photos(
         predictor: the detector.
         photos: to score.
         compute: the device.
-        crop: "none" or "face"; None: as the detector's training faces were cropped.
+        crop: "none", "face" or "ff++"; None: as the detector's training faces were cropped.
+        view: how each photo is shown to the detector, a name in `VIEWS`.
         workers: processes that read photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.
         maps: the localiser, and what to do with its maps; None: no maps.
         on_progress: called after every batch.
+
+    Raises:
+        UnknownNameError: no such view.
+        InputError: the detector takes no crops.
     """
     rows: list[dict[str, Any]] = []
     # As in the run's preparation, unless the call says otherwise.
-    intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
+    intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop, view)
+    if intake.view and not predictor.trained.detector.takes_crops:
+        raise InputError(refusal(predictor.name, view))
     taken: set[str] = set()
     for faces in read_faces(photos.files, intake, workers=workers):
         batch: list[dict[str, Any]] = []
@@ -193,7 +213,11 @@ def score_photos(
         # `faces.images` holds the usable ones alone, in the same order.
         used = [row for row in batch if "problem" not in row]
         if used:
-            for row, prediction in zip(used, predict(predictor, faces.images, compute), strict=True):
+            if intake.view:
+                predictions = predict_crops(predictor, faces.crops, view, compute)
+            else:
+                predictions = predict(predictor, faces.images, compute)
+            for row, prediction in zip(used, predictions, strict=True):
                 row |= vars(prediction)
             if pictures is not None:
                 _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
@@ -203,7 +227,7 @@ def score_photos(
         on_progress(ProgressEvent(len(rows), len(photos.files), "photos"))
     # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
-    return PhotoScores(predictor, rows, maps.localiser if maps else None)
+    return PhotoScores(predictor, rows, maps.localiser if maps else None, view=view)
 
 
 def maps_in_memory(predictor: Predictor, run: str, store: Path, reports: Path) -> MapOutput:

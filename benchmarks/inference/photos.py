@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge.core.errors import InputError, UnknownNameError, quoted
-from forge.faces.crop import FaceCrop
+from forge.core.errors import InputError, quoted
+from forge.faces.crop import CROPS, check_crop
+from forge.faces.imaging.crops import RESIZE, check_view
 from forge.faces.ingest import Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from forge.faces.faceset import Images
     from forge.faces.ingest import Batch, Intake
 
-CROPS = ("none", "face")
 AT_ONCE = 64  # photos that are read and scored together; bounds the memory
+_VIEWED_AT_ONCE = 8  # of up to 64 tiles each
 _SPAWNED_FROM = 256  # photos from which other processes are worth their start
 
 
@@ -48,37 +49,31 @@ class Faces:
         problems: why a photo cannot be used; "" where it can, [n].
         notes: how a photo was read, e.g. "enlarged 4 times, first of 2 frames"; mostly "", [n].
         images: faces of those that can be used, uint8 [m, H, W, 3], in order.
+        crops: with a view, of each of them its crops, uint8 [k, H, W, 3]; else empty.
     """
 
     files: Sequence[Path]
     problems: Sequence[str]
     notes: Sequence[str]
     images: Images
+    crops: Sequence[Images] = ()
 
 
-def check_crop(crop: str) -> None:
-    """Refuse a crop that is not known.
-
-    Raises:
-        UnknownNameError: neither "none" nor "face".
-    """
-    if crop not in CROPS:
-        raise UnknownNameError("crop", crop, CROPS)
-
-
-def intake_for(resolution: int, crop: str) -> Intake:
+def intake_for(resolution: int, crop: str, view: str = RESIZE) -> Intake:
     """Return the settings by which photos of any size become images of a set, as `prepare` makes them.
 
     Args:
         resolution: height and width of the faces in pixels.
-        crop: "none" or "face".
+        crop: name in `CROPS`.
+        view: name in `VIEWS`.
 
     Raises:
         UnknownNameError: another crop.
     """
     check_crop(crop)
+    check_view(view)
     # No least size: a person's photo is judged however small it is, and its enlargement is noted.
-    return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
+    return Intake(resolution, min_side=1, crop=CROPS[crop], view="" if view == RESIZE else view)
 
 
 def list_photos(paths: Sequence[Path]) -> Listing:
@@ -117,7 +112,8 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
         BenchError: a process was killed, mostly for memory.
     """
     # Chunks by position, so that results are in the order of the files whatever process read them.
-    chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+    step = _VIEWED_AT_ONCE if intake.view else AT_ONCE
+    chunks = [files[start : start + step] for start in range(0, len(files), step)]
     work = functools.partial(_take, intake=intake)
     # starting processes takes longer than a few photos
     batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
@@ -144,4 +140,4 @@ def _faces(files: Sequence[Path], batch: Batch) -> Faces:
         problems[int(number)] = f"{reason}: {detail}" if detail else reason
     for position, note in zip(batch.positions, batch.notes, strict=True):
         notes[position] = note
-    return Faces(files, problems, notes, batch.images)
+    return Faces(files, problems, notes, batch.images, batch.crops)

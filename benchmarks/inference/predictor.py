@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from benchmarks.evaluation.results import Results, StageFacts, TestResult
 from benchmarks.experiment.names import short_name, split_adversary
@@ -17,9 +20,11 @@ from detect.artifact import load_trained
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError
 from forge.core.registry import is_file_reference
+from forge.faces.imaging.crops import pooled
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
+    from detect.detectors.base import Scores
     from forge.core.compute import Compute
     from forge.faces.faceset import Images
 
@@ -33,7 +38,7 @@ class Predictor:
         name: name in tables.
         trained_on: generators of its training forgeries, joined by "+".
         threshold: from which score a photo is called forged, and what is known of it.
-        crop: how its faces were cropped, "none" or "face".
+        crop: how its faces were cropped, "none", "face" or "ff++".
         source: run or folder it comes from.
         unseen: generators of the run that it was not trained on.
     """
@@ -162,10 +167,13 @@ def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> St
 
 
 def crop_of(provenance: dict[str, Any]) -> str:
-    """Return how the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    """Return how the real faces of a run were cropped, from the settings of a face search in the card."""
     # The card of the real faces records how they were prepared; a set given as data may record nothing.
     preparation = provenance.get("preparation")
-    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
+    searched = preparation.get("crop") if isinstance(preparation, dict) else None
+    if not isinstance(searched, dict):
+        return "none"
+    return "ff++" if "enlarged" in searched else "face"
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
@@ -225,7 +233,23 @@ def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Predi
         faces: uint8 [n, H, W, 3] of its resolution.
         compute: the device.
     """
-    scores = predictor.trained.detector.score(faces, compute)
+    return _predictions(predictor, predictor.trained.detector.score(faces, compute))
+
+
+def predict_crops(predictor: Predictor, crops: Sequence[Images], view: str, compute: Compute) -> list[Prediction]:
+    """Score photos by their crops.
+
+    Args:
+        predictor: the detector.
+        crops: of each photo, uint8 [k, H, W, 3] of the detector's resolution.
+        view: how the scores of crops are pooled.
+        compute: the device.
+    """
+    detector = predictor.trained.detector
+    return _predictions(predictor, np.array([pooled(detector.score(each, compute), view) for each in crops]))
+
+
+def _predictions(predictor: Predictor, scores: Scores) -> list[Prediction]:
     probabilities = predictor.trained.calibration.probability(scores)
     return [
         # At the threshold itself a photo is called forged, as in the evaluation.

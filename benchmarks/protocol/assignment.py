@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, WILD, Condition
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, VIEW_PREFIX, WILD, Condition
 from benchmarks.protocol.grid import TestGrid
 from benchmarks.protocol.identifiers import AttackId, TrainSet
 
@@ -23,6 +23,8 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         grid: the tests of the run.
     """
     # the first case that holds decides, so that every test has exactly one condition and enters one mean at most
+    if perturbation.startswith(VIEW_PREFIX):
+        return Condition.VIEWS
     if tested_on in grid.external:
         return Condition.EXTERNAL
     # whatever the training: these tests have real images of their own, and are reported apart
@@ -63,6 +65,10 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
     # one column per number of images; `Condition.BUDGET` itself has no text of a column and would be left out below
     if condition is Condition.BUDGET:
         return f"{condition} {train_set.images}"
+    # one column per view, of the trainings of `external`
+    if condition is Condition.VIEWS:
+        whole = column_of(train_set, tested_on, CLEAN, grid)
+        return f"{condition} {perturbation.removeprefix(VIEW_PREFIX)}" if whole == Condition.EXTERNAL else ""
     # controls and snapshots: in no mean by which detectors are ranked
     if not condition.column:
         return ""

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from forge.faces.imaging.crops import VIEWS
+
 CLEAN = "none"  # perturbation of images that were left alone
+VIEW_PREFIX = "view:"  # prefix of a view in place of a perturbation: "view:tiles"
 
 
 class Condition(StrEnum):
@@ -75,6 +78,12 @@ class Condition(StrEnum):
         "forged and real photos from outside the project",
         "trained on all generators, tested on photos and forgeries from outside the project",
         "on photos and forgeries from elsewhere",
+    )
+    VIEWS = (
+        "views",
+        "as `external`, the photos in their own pixels: scores of crops, pooled, in place of the whole photo resized",
+        "trained on all generators, tested on crops of photos and forgeries from outside the project, not resized",
+        "on photos and forgeries from elsewhere, at their own resolution",
     )
     PAIRED = (
         "paired",
@@ -168,6 +177,8 @@ def condition_of_column(name: str) -> Condition:
 def meaning_of_column(name: str) -> str:
     """Describe the tests that the mean of a leaderboard's column is over."""
     condition, _, images = name.partition(" ")
+    if condition == Condition.VIEWS:
+        return f"{Condition.VIEWS.column}: {VIEWS.get(images, images)}"
     if images:
         return f"trained on {images} images per class"
     return PROTOCOL_1_COLUMNS[name].column if name in PROTOCOL_1_COLUMNS else Condition(condition).column
@@ -184,6 +195,6 @@ def phrase_of_column(name: str) -> str:
     """Return the end of the sentence "AUC 0.9 …"."""
     if name in PROTOCOL_1_COLUMNS:
         return PROTOCOL_1_COLUMNS[name].phrase
-    # "budget 200" is no value of the enumeration: such a column is named instead
+    # "budget 200" and "views tiles" are no values of the enumeration: such a column is named instead
     known = name in Condition._value2member_map_
     return (Condition(name).phrase if known else "") or f"in the column {name}"

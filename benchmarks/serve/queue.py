@@ -45,7 +45,7 @@ class Answer:
         threshold: score from which a photo is called forged; None where no finite score is.
         turning: the probability at that threshold.
         rule: how the threshold was chosen.
-        crop: "face": found and aligned; "none": the largest square in the middle.
+        crop: "face": found and aligned; "ff++": found, not turned; "none": the largest square in the middle.
         resolution: pixels of what the detector saw.
         seen: what it saw, a data URI (PNG).
         saliency: the same with what the score hangs on in orange, or None.

@@ -39,7 +39,7 @@ from benchmarks.evaluation.results import (
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.names import base_name
-from benchmarks.protocol import CLEAN, AttackId, Protocol
+from benchmarks.protocol import CLEAN, VIEW_PREFIX, AttackId, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
@@ -202,6 +202,8 @@ class _Collected:
         return {
             name: attack.readable
             if (attack := AttackId.parse(name))
+            else name.removeprefix(VIEW_PREFIX)
+            if name.startswith(VIEW_PREFIX)
             else perturbation(part.reference or name).display_name
             for name, part in parts.items()
             if name != CLEAN

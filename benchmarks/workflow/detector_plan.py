@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.experiment.matrix import PlannedFit, planned_fits
+from benchmarks.experiment.matrix import PlannedFit, planned_fits, views_of
 from benchmarks.experiment.settings import DetectorRequest, RunSettings
-from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, TrainSet
+from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, VIEW_PREFIX, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.attack import Attack, parts_of
 from benchmarks.workflow.stages.explain import Explain
@@ -244,7 +244,7 @@ class DetectorPlan:
         stage = self.forged[generator] if generator else None
         return stage if isinstance(stage, Synthesize) else None
 
-    def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Score]:
+    def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Stage]:
         """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
         counts = self.settings.images
         # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
@@ -272,6 +272,16 @@ class DetectorPlan:
             for side in pair if name in planned.tests else ():
                 parts = [Part("test", counts.test)]
                 yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
+                yield from self._viewed(fit, side)
+
+    def _viewed(self, fit: Fit | Adopt, side: External) -> Iterator[Stage]:
+        """Yield one side of an external pair in its own pixels, and the scores of its views."""
+        conditions = self.settings.conditions
+        if views := views_of(self.settings, fit.detector):
+            cut = side.at(conditions.view_resolution or 2 * self.settings.data.resolution)
+            parts = tuple(Part("test", self.settings.images.test, f"{VIEW_PREFIX}{view}") for view in views)
+            yield cut
+            yield Score(seed=self.settings.seed, detector=fit, faces=cut, parts=parts)
 
 
 def _changed_part(settings: RunSettings, perturbation: str) -> Part:

@@ -38,7 +38,8 @@ def tests(stages: Sequence[Stage]) -> dict[str, list[Score]]:
 
 
 def _pair(stage: Score) -> str:
-    return stage.faces.pair if isinstance(stage.faces, External) else ""
+    # a pair may be prepared at two resolutions: whole photos, and their own pixels
+    return f"{stage.faces.pair} {stage.faces.resolution}" if isinstance(stage.faces, External) else ""
 
 
 def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, out: Path) -> dict[str, Path]:

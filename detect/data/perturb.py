@@ -11,9 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.registry import Registry, is_file_reference
@@ -35,6 +37,7 @@ class Strength:
         high: largest value.
         whole: whether it is a whole number.
         falling: whether larger numbers change less: they name what is left (a quality, a share), not the change.
+        default: what a name without a number stands for; None: a number is needed.
     """
 
     meaning: str
@@ -42,6 +45,7 @@ class Strength:
     high: float
     whole: bool = False
     falling: bool = False
+    default: float | None = None
 
 
 class Perturbation(ABC):
@@ -66,6 +70,8 @@ class Perturbation(ABC):
         Raises:
             InputError: it is missing, out of range, or not expected.
         """
+        if value is None and self.strength is not None:
+            value = self.strength.default
         # a strength where none is wanted is as wrong as none where one is
         if (value is None) != (self.strength is None):
             wanted = f"a number, {self.strength.meaning}" if self.strength else "no number"
@@ -82,8 +88,9 @@ class Perturbation(ABC):
 
     @property
     def name(self) -> str:
-        """Name in tables and settings, e.g. "jpeg75"."""
-        return self.id if self.value is None else f"{self.id}{self.value:g}"
+        """Name in tables and settings, e.g. "jpeg75"; without the number where it is the default."""
+        usual = self.value is None or (self.strength is not None and self.value == self.strength.default)
+        return self.id if usual else f"{self.id}{self.value:g}"
 
     @property
     def display_name(self) -> str:
@@ -158,6 +165,20 @@ PERTURBATIONS = Registry(
         "darker": "detect.data.shipped_perturbations:Darker",
         "contrast-up": "detect.data.shipped_perturbations:ContrastUp",
         "contrast-down": "detect.data.shipped_perturbations:ContrastDown",
+        "grey": "detect.data.shipped_perturbations:Grey",
+        "shift": "detect.data.file_formats:Shift",
+        "webp": "detect.data.file_formats:WebP",
+        "avif": "detect.data.file_formats:Avif",
+        "double-jpeg": "detect.data.file_formats:DoubleJpeg",
+        "resize-nearest": "detect.data.shipped_perturbations:ResizeNearest",
+        "resize-bicubic": "detect.data.shipped_perturbations:ResizeBicubic",
+        "resize-lanczos": "detect.data.shipped_perturbations:ResizeLanczos",
+        "screenshot": "detect.data.screens:Screenshot",
+        "moire": "detect.data.screens:Moire",
+        "recapture": "detect.data.screens:Recapture",
+        "whatsapp": "detect.data.platforms:WhatsApp",
+        "facebook": "detect.data.platforms:Facebook",
+        "telegram": "detect.data.platforms:Telegram",
         "equalised": "detect.data.shipped_perturbations:Equalised",
         "wild": "detect.data.wild:Wild",
     },
@@ -170,7 +191,15 @@ ROBUST = (
 )
 EQUALISED = "equalised"
 WILD = "wild"
-LISTED = (*ROBUST, EQUALISED, WILD)  # names with the protocol's strengths; others are as good
+# between camera and detector, each from the weakest change on: not in the protocol's list, for `conditions.robust`
+WORLD = (
+    *("webp90", "webp50", "webp10", "avif90", "avif50", "avif20", "double-jpeg85", "double-jpeg50", "shift4", "grey"),
+    *("resize-nearest75", "resize-nearest50", "resize-bicubic75", "resize-bicubic50"),
+    *("resize-lanczos75", "resize-lanczos50", "screenshot2", "screenshot10", "moire4", "moire12"),
+    *("recapture0.5", "recapture1", "whatsapp1600", "whatsapp", "whatsapp4000"),
+    *("facebook2048", "facebook", "facebook4000", "telegram1280", "telegram", "telegram4000"),
+)
+LISTED = (*ROBUST, *WORLD, EQUALISED, WILD)  # names with usual strengths; others are as good
 
 
 def perturbation(name: str) -> Perturbation:
@@ -211,23 +240,29 @@ def by_strength(names: Sequence[str]) -> list[list[str]]:
     """Group perturbations that differ in strength only, each group from the weakest change to the strongest.
 
     Args:
-        names: of perturbations; those without a strength are left out. One of a package that is not installed here is
-            taken to change more with larger numbers.
+        names: of perturbations; those without a strength are left out, except where a name without a number stands for
+            one. One of a package that is not installed here is taken to change more with larger numbers.
     """
     members: dict[str, list[tuple[float, str]]] = {}
-    for name in names:
-        if parts := split_strength(name):
-            members.setdefault(parts[0], []).append((parts[1], name))
     known = PERTURBATIONS.names()
+    for name in names:
+        default = _strength(name).default if name in known else None
+        if parts := split_strength(name) if default is None else (name, default):
+            members.setdefault(parts[0], []).append((parts[1], name))
     return [
-        [name for _, name in sorted(group, reverse=identifier in known and _is_falling(identifier))]
+        [name for _, name in sorted(group, reverse=identifier in known and _strength(identifier).falling)]
         for identifier, group in members.items()
     ]
 
 
-def _is_falling(identifier: str) -> bool:
+def random_of(image: NDArray[np.uint8]) -> np.random.Generator:
+    """Return random numbers that follow from the pixels: neither class nor place in a batch decides what is drawn."""
+    return np.random.default_rng(int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little"))
+
+
+def _strength(identifier: str) -> Strength:
     strength: Strength | None = PERTURBATIONS.load(identifier).strength
-    return strength is not None and strength.falling
+    return strength or Strength("", 0, 0)
 
 
 def _from_file(reference: str) -> Perturbation:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from detect.data.file_formats import each
 from detect.data.perturb import Perturbation, Strength
 from forge.faces.imaging import ops
 
@@ -127,3 +131,47 @@ class ContrastDown(Brighter):
     id, title, summary = "contrast-down", "less contrast", "contrast times 0.7, about the image's mean"
     brightness: ClassVar[float] = 1.0
     contrast: ClassVar[float] = 0.7
+
+
+class Grey(Perturbation):
+    """No colour."""
+
+    id, title, summary = "grey", "grey", "luma in all three channels (ITU-R BT.601)"
+
+    def change(self, images: Tensor) -> Tensor:
+        """Replace colours by their luma, in Pillow's whole numbers."""
+        weights = torch.tensor([19595, 38470, 7471])  # .299, .587 and .114 of 2^16
+        luma = ((images * weights).sum(3, keepdim=True) + (1 << 15)) >> 16
+        return luma.to(torch.uint8).expand(images.shape).contiguous()
+
+
+class ResizeNearest(Perturbation):
+    """Smaller and back with another kernel than `half`: the nearest pixel, not antialiased."""
+
+    id, title, summary = "resize-nearest", "nearest", "{} % of each side and back, nearest pixel"
+    strength = Strength("the percentage of each side", 5, 99, falling=True)
+    kernel: ClassVar[Image.Resampling] = Image.Resampling.NEAREST
+
+    def change(self, images: Tensor) -> Tensor:
+        """Reduce and enlarge."""
+        return each(images, self._resized)
+
+    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
+        small = [max(1, int(side * (self.value or 0.0) / 100 + 0.5)) for side in (width, height)]
+        shrunk = Image.fromarray(image).resize((small[0], small[1]), self.kernel)
+        return np.asarray(shrunk.resize((width, height), self.kernel))
+
+
+class ResizeBicubic(ResizeNearest):
+    """Smaller and back, bicubic."""
+
+    id, title, summary = "resize-bicubic", "bicubic", "{} % of each side and back, bicubic, antialiased"
+    kernel: ClassVar[Image.Resampling] = Image.Resampling.BICUBIC
+
+
+class ResizeLanczos(ResizeNearest):
+    """Smaller and back, Lanczos."""
+
+    id, title, summary = "resize-lanczos", "Lanczos", "{} % of each side and back, Lanczos, antialiased"
+    kernel: ClassVar[Image.Resampling] = Image.Resampling.LANCZOS

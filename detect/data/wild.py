@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from hashlib import blake2b
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from detect.data.perturb import Perturbation
+from detect.data.perturb import Perturbation, random_of
 from forge.faces.imaging import ops
 
 MOST = 4  # changes of an image
@@ -36,9 +35,7 @@ class Wild(Perturbation):
         """Change each image by its own chain."""
         changed = torch.empty_like(images)
         for number, image in enumerate(images):
-            source = np.random.default_rng(
-                int.from_bytes(blake2b(image.numpy().tobytes(), digest_size=8).digest(), "little")
-            )
+            source = random_of(image.numpy())
             part = image[None]
             for name in chain(source):
                 part = CHANGES[name](part, source)

@@ -214,6 +214,9 @@ class Detector(ABC, Generic[S]):
     # What a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors.
     # "nothing": a fixed scorer; it is given real faces alone and counts as trained elsewhere.
     needs: ClassVar[Needs] = ""
+    # Whether a crop in an image's own pixels may be scored in place of the whole image, see `detect.own_resolution`: of
+    # a detector that looks for the same traces everywhere.
+    takes_crops: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
@@ -329,12 +332,30 @@ class Detector(ABC, Generic[S]):
         return 0
 
 
-class FittedDetector(Protocol):
-    """A fitted detector with its calibration, as ensembles and score tables read it."""
+class Scorer(Protocol):
+    """What gives images their scores: a detector, or one that is shown crops of them."""
 
     @property
-    def detector(self) -> Detector[Any]:
-        """The detector that scores images."""
+    def family(self) -> str:
+        """Name for messages."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the images in pixels."""
+
+    def score(self, images: Images, compute: Compute) -> Scores:
+        """Return one finite score an image, float64 [n]; images are uint8 [n, H, W, 3] of its resolution."""
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the arithmetic that `score` uses."""
+
+
+class Scored(Protocol):
+    """A scorer with the calibration and the names of score rows."""
+
+    @property
+    def detector(self) -> Scorer:
+        """What scores images."""
 
     @property
     def calibration(self) -> Calibration:
@@ -351,6 +372,14 @@ class FittedDetector(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the fit."""
+
+
+class FittedDetector(Scored, Protocol):
+    """A fitted detector with its calibration, as ensembles and score tables read it."""
+
+    @property
+    def detector(self) -> Detector[Any]:
+        """The detector that scores images."""
 
     def save(self, directory: Path) -> None:
         """Write the detector as a directory."""

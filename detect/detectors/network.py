@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -49,6 +49,11 @@ class NetworkDetector(Detector[N]):
     fuses_batch_norms: ClassVar[bool] = False  # batch norms may become part of the convolutions before them in scoring
     learns_masks: ClassVar[bool] = False  # training images come with a mask as fourth channel, see `prepare`
     any_size: ClassVar[bool] = True  # the network takes images of every size, so that training may see a crop of them
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
+        """Let networks that take images of every size score crops."""
+        super().__init_subclass__(**options)
+        cls.takes_crops = cls.any_size
 
     def __init__(self, settings: N, resolution: int) -> None:
         super().__init__(settings, resolution)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.imaging.decode import Unusable
+from forge.core.errors import UnknownNameError
+from forge.faces.imaging.decode import Square, Unusable
 from forge.faces.imaging.masks import halved
 
 # eyes, nose and corners of the mouth in units of the distance of the eyes, from the middle of the eyes: the mean of
@@ -40,6 +41,8 @@ class FaceCrop:
         detector_side: photos are shrunk to this longest side in pixels before the face is searched.
         min_face: least width of a face in pixels after that.
         most_outside: reject when a larger fraction of the output lies outside the photo; the rest is mirrored.
+        enlarged: None: the face is turned upright and put where the template has it. A number: the square around the
+            detected box, so many times as large as its longer side, as it stands in the photo.
     """
 
     threshold: float = 0.95
@@ -48,15 +51,51 @@ class FaceCrop:
     detector_side: int = 160
     min_face: int = 24
     most_outside: float = 0.15
+    enlarged: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return JSON values for the card."""
-        return {"detector": "MTCNN of facenet-pytorch", "margin": _MARGIN, **asdict(self)}
+        values = asdict(self)
+        if self.enlarged is None:  # sets of earlier versions have no such value
+            del values["enlarged"]
+        return {"detector": "MTCNN of facenet-pytorch", "margin": _MARGIN, **values}
 
     @property
     def template(self) -> Landmarks:
         """Positions of the five landmarks in the output, in fractions of its side."""
         return np.array([0.5, self.eye_height]) + self.eye_distance * _SHAPE
+
+
+CROPS = {"none": None, "face": FaceCrop(), "ff++": FaceCrop(enlarged=1.3)}  # by name; "none" finds no face
+
+
+def check_crop(crop: str) -> None:
+    """Refuse a crop that is not known.
+
+    Raises:
+        UnknownNameError: not in `CROPS`; carries the nearest.
+    """
+    if crop not in CROPS:
+        raise UnknownNameError("crop", crop, list(CROPS))
+
+
+def enlarged_box(box: NDArray[np.float64], size: tuple[int, int], scale: float = 1.3) -> Square:
+    """Return the square around a face as FaceForensics++ cuts it, within the photo.
+
+    Roessler et al.: FaceForensics++: Learning to Detect Manipulated Facial Images. ICCV 2019, `get_boundingbox` of
+    `classification/detect_from_video.py`: a side of `scale` times the longer side of the detected box, about the box's
+    middle, moved inwards at the upper left and shrunk at the lower right edge of the photo. Theirs are boxes of dlib,
+    here they are of MTCNN, which reach higher up the forehead.
+
+    Args:
+        box: left, top, right and lower edge in pixels.
+        size: width and height of the photo.
+        scale: of the longer side.
+    """
+    x1, y1, x2, y2 = (int(edge) for edge in box)
+    side = int(max(x2 - x1, y2 - y1) * scale)
+    left, top = max((x1 + x2) // 2 - side // 2, 0), max((y1 + y2) // 2 - side // 2, 0)
+    return Square(left, top, min(side, size[0] - left, size[1] - top))
 
 
 class FaceFinder:
@@ -80,14 +119,19 @@ class FaceFinder:
 
     def find(self, images: Sequence[Image.Image]) -> list[Landmarks | None]:
         """Return the landmarks of the main face of each image, in its pixels; None where there is no face."""
+        return [None if face is None else face[1] for face in self.faces(images)]
+
+    def faces(self, images: Sequence[Image.Image]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
+        """Return the box (left, top, right, lower edge) and the landmarks of the main face of each image, as `find`."""
         scales = [self._scale(image) for image in images]
         canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
         with _one_thread():
             faces_by_image = self._detect(canvases)
-        out: list[Landmarks | None] = []
+        out: list[tuple[NDArray[np.float64], Landmarks] | None] = []
         for image, scale, faces in zip(images, scales, faces_by_image, strict=True):
             # coarser than float noise: the result must not depend on what else is in the batch
-            out.append(None if faces is None else np.round(_main_face(*faces, image, scale), 1) * scale)
+            main = None if faces is None else _main_face(*faces, image, scale)
+            out.append(None if main is None else (np.round(main[0], 1) * scale, np.round(main[1], 1) * scale))
         return out
 
     def _scale(self, image: Image.Image) -> float:
@@ -133,12 +177,14 @@ class FaceFinder:
         ]
 
 
-def _main_face(boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float) -> Landmarks:
-    """Return the landmarks of the face that is large and in the middle: largest side less distance from the centre."""
+def _main_face(
+    boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float
+) -> tuple[NDArray[np.float64], Landmarks]:
+    """Return box and landmarks of the face that is large and in the middle: most side less distance from the centre."""
     side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.size) / scale / 2
     best = int(np.argmax(side - np.hypot(*centre.T)))
-    return np.asarray(points[best], np.float64)
+    return np.asarray(boxes[best], np.float64), np.asarray(points[best], np.float64)
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from forge.faces.crop import FaceCrop, FaceFinder, align, align_mask
+from forge.faces.crop import FaceCrop, FaceFinder, Landmarks, align, align_mask, enlarged_box, similarity
 from forge.faces.dedup import THUMBNAIL, describe
-from forge.faces.imaging.decode import Decoded, Unusable, decode, read_bytes, resize
+from forge.faces.imaging.crops import MOST_TILES, crops_of
+from forge.faces.imaging.decode import Decoded, Square, Unusable, centre_square, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
 from forge.faces.sources.base import Item
 
@@ -29,11 +31,15 @@ class Intake:
         resolution: height and width of the results.
         min_side: reject photos whose shorter side is less, in pixels.
         crop: find and align the face; None takes the largest square in the middle.
+        cut: without `crop`, take `resolution` pixels of the photo itself in its middle; nothing is resized.
+        view: name of a view other than "resize": cut the square or the face into crops in the photo's own pixels too.
     """
 
     resolution: int
     min_side: int
     crop: FaceCrop | None = None
+    cut: bool = False
+    view: str = ""
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Batch:
         positions: n places in the chunk.
         hashes: uint64 [n].
         thumbnails: uint8 [n, 16, 16].
+        crops: n arrays uint8 [k, resolution, resolution, 3], where the intake has a view; else empty.
         notes: n texts on how an image was read, e.g. "first of 2 frames"; mostly empty.
         masks: uint8 [n, resolution, resolution], 0 and 255, where the source has masks; else None.
         refused: path of a mask that cannot be used, and why.
@@ -58,6 +65,7 @@ class Batch:
     positions: list[int] = field(default_factory=list)
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, THUMBNAIL, THUMBNAIL), np.uint8))
+    crops: list[NDArray[np.uint8]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     masks: NDArray[np.uint8] | None = None
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -74,8 +82,9 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
         if isinstance(result, Unusable):
             batch.rejected.append((item.file, result.reason, result.detail))
         else:
-            decoded, image, mask = result
+            decoded, image, mask, crops = result
             images.append(image)
+            batch.crops += [] if crops is None else [crops]
             masks += [] if mask is None else [mask]
             batch.rows.append(_row(item, decoded))
             batch.positions.append(position)
@@ -88,7 +97,8 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
     return batch
 
 
-Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None] | Unusable
+# the photo, its image, its mask and its crops
+Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None] | Unusable
 
 
 _Waiting = tuple[int, Item, Decoded, Altered | None]
@@ -107,8 +117,10 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
             _check_size(decoded, intake)
             mask = _mask_of(item, decoded, batch)
             if intake.crop is None:
-                small = None if mask is None else resize_mask(mask, intake.resolution)
-                yield position, item, (decoded, resize(decoded.image, intake.resolution), small)
+                part = centre_square(decoded.image, intake.resolution) if intake.cut else None
+                small = None if mask is None else resize_mask(mask, intake.resolution, part=part)
+                crops = _crops_of(decoded.image, centre_square(decoded.image), intake) if intake.view else None
+                yield position, item, (decoded, resize(decoded.image, intake.resolution, part=part), small, crops)
                 continue
         except Unusable as verdict:
             yield position, item, verdict
@@ -116,10 +128,10 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
         waiting.append((position, item, decoded, mask))
         pixels += decoded.width * decoded.height
         if len(waiting) == _DETECTED_AT_ONCE or pixels > _DETECTED_PIXELS:
-            yield from _aligned(waiting, intake.resolution, intake.crop)
+            yield from _aligned(waiting, intake, intake.crop)
             waiting, pixels = [], 0
     if waiting and intake.crop:
-        yield from _aligned(waiting, intake.resolution, intake.crop)
+        yield from _aligned(waiting, intake, intake.crop)
 
 
 def _mask_of(item: Item, decoded: Decoded, batch: Batch) -> Altered | None:
@@ -139,19 +151,57 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
         raise Unusable("too small", f"{size}, the shorter side must have {intake.min_side}")
 
 
-def _aligned(waiting: list[_Waiting], resolution: int, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
-    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded, _ in waiting])
-    for (position, item, decoded, mask), landmarks in zip(waiting, landmarks_by_image, strict=True):
+def _aligned(waiting: list[_Waiting], intake: Intake, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
+    faces = _finder(crop).faces([decoded.image for _, _, decoded, _ in waiting])
+    for (position, item, decoded, mask), face in zip(waiting, faces, strict=True):
         result: Result
-        if landmarks is None:
+        if face is None:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")
         else:
             try:
-                small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
-                result = decoded, align(decoded.image, landmarks, resolution, crop), small
+                result = decoded, *_cropped(decoded.image, mask, face, intake, crop)
             except Unusable as verdict:
                 result = verdict
         yield position, item, result
+
+
+def _cropped(
+    image: Image.Image,
+    mask: Altered | None,
+    face: tuple[NDArray[np.float64], Landmarks],
+    intake: Intake,
+    crop: FaceCrop,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+    """Return a face, its mask and its crops: aligned, or as the square around its box."""
+    (box, landmarks), resolution = face, intake.resolution
+    if crop.enlarged is None:
+        small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
+        aligned, crops = align(image, landmarks, resolution, crop), None
+        if intake.view:
+            # upright at about the photo's own density: as many whole crops as the face's square holds
+            many = min(int(abs(similarity(crop.template, landmarks)[0])) // resolution, MOST_TILES)
+            crops = crops_of(align(image, landmarks, many * resolution, crop), resolution, intake.view)
+        return aligned, small, crops
+    part = enlarged_box(box, image.size, crop.enlarged)
+    if part.side < resolution:
+        raise Unusable("too small", f"the face's square is {part.side:.0f} pixels wide, {resolution} are needed")
+    small = None if mask is None else resize_mask(mask, resolution, part=part)
+    crops = _crops_of(image, part, intake) if intake.view else None
+    return resize(image, resolution, part=part), small, crops
+
+
+def _crops_of(image: Image.Image, part: Square, intake: Intake) -> NDArray[np.uint8]:
+    """Cut a square of a photo into the crops of the view; of a large one the tiles in the middle."""
+    side = intake.resolution
+    if part.side < side:
+        size = f"{image.width} x {image.height} pixels"
+        raise Unusable("too small", f"{size}, one crop of the view {intake.view} has {side} x {side}")
+    left, top, right, lower = part.left, part.top, part.left + part.side, part.top + part.side
+    pixels = np.asarray(image.crop((int(left), int(top), int(right), int(lower))))
+    if intake.view.startswith("tiles") and part.side > MOST_TILES * side:
+        edge = (int(part.side) - MOST_TILES * side) // 2
+        pixels = pixels[edge : edge + MOST_TILES * side, edge : edge + MOST_TILES * side]
+    return crops_of(pixels, side, intake.view)
 
 
 # once a process: the detector's weights are loaded for its first chunk alone
@@ -191,6 +241,7 @@ def _drop_blank(batch: Batch) -> None:
             batch.rejected.append((row["source_file"], "blank", "all of the picture has nearly one brightness"))
     kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     batch.notes = [batch.notes[i] for i in kept]
+    batch.crops = [batch.crops[i] for i in kept] if batch.crops else []
     batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
     batch.masks = None if batch.masks is None else batch.masks[kept]
     batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

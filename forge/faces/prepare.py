@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from forge.core.errors import InputError, quoted
 from forge.core.files import canonical_json, parse_json
 from forge.core.progress import OnProgress, ProgressEvent, silent
-from forge.faces.crop import FaceCrop
+from forge.faces.crop import CROPS, check_crop
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, exact_duplicates, near_duplicates
 from forge.faces.faceset import CORE_COLUMNS, FaceSet, Images, Masks
 from forge.faces.imaging.decode import BACKDROP
@@ -55,11 +55,12 @@ def prepare(
     *,
     resolution: int = 64,
     count: int | None = None,
-    crop: Literal["none", "face"] = "none",
+    crop: str = "none",
     splits: Mapping[str, float] = DEFAULT_SPLITS,
     seed: int = 0,
     dedupe: bool | None = None,
     min_side: int | None = None,
+    cut: bool = False,
     kind: Literal["real", "forged"] = "real",
     name: str = "",
     min_images: int = MIN_IMAGES,
@@ -73,13 +74,15 @@ def prepare(
         out: directory to be made; must not exist.
         resolution: height and width in pixels, 16..1024.
         count: look at this many images of the source, drawn by `seed` (rendered: the first ones); all by default.
-        crop: "none" takes the largest square in the middle, "face" finds and aligns the face.
+        crop: "none" takes the largest square in the middle, "face" finds and aligns the face, "ff++" takes a square
+            1.3 times as large as the box of the face, as FaceForensics++.
         splits: split -> fraction of the images, summing to 1.
         seed: of the draw and the splits.
         dedupe: keep only the first of images with the same photo (by default, but for digits). Otherwise they stay,
             together in one split, and share the identity "cluster-..." where they have none.
         min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
             photo is blurred and a detector would see that.
+        cut: without a face search, take `resolution` pixels of each photo itself in its middle, not resized.
         kind: what the photos are.
         min_images: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
@@ -94,7 +97,7 @@ def prepare(
     if min_side is not None and min_side < 1:
         raise InputError(f"min_side is {min_side}; it must be at least 1 pixel")
     dedupe = source.dedupe if dedupe is None else dedupe
-    intake = Intake(resolution, resolution if min_side is None else min_side, FaceCrop() if crop == "face" else None)
+    intake = Intake(resolution, resolution if min_side is None else min_side, CROPS[crop], cut)
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside the output, so on a disk that will hold the set anyway
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
@@ -148,8 +151,7 @@ def _check(
         raise InputError(f"resolution is {resolution}; it must be {low}..{high} pixels")
     if count is not None and count < MIN_IMAGES:
         raise InputError(f"count is {count}; at least {MIN_IMAGES} images are needed")
-    if crop not in ("none", "face"):
-        raise InputError(f"crop {quoted(crop)} is not known; use none or face")
+    check_crop(crop)
     if workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1")
     check_fractions(splits)
@@ -184,12 +186,15 @@ def _instead(source: Source) -> str:
     return f"it holds {len(unread)} files that are not read, e.g. {printable(file)}, {why}"
 
 
+_MIDDLE = {False: "largest square in the middle", True: "the middle, in pixels of the photo"}
+
+
 def _describe(intake: Intake) -> dict[str, Any]:
     return {
         "resolution": intake.resolution,
         "min_side": intake.min_side,
-        "crop": intake.crop.describe() if intake.crop else "largest square in the middle",
-        "filter": "lanczos" if intake.crop is None else "bicubic, then lanczos",
+        "crop": intake.crop.describe() if intake.crop else _MIDDLE[intake.cut],
+        "filter": ("lanczos", "none")[intake.cut] if intake.crop is None else "bicubic, then lanczos",
         "transparency_over": list(BACKDROP),
         "near_duplicate": {"hamming": MAX_HAMMING, "correlation": MIN_CORRELATION},
         "pillow": PIL.__version__,

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from forge.faces.crop import FaceCrop, FaceFinder, align, similarity
+from forge.core.errors import UnknownNameError
+from forge.faces import ingest
+from forge.faces.crop import CROPS, FaceCrop, FaceFinder, align, check_crop, enlarged_box, similarity
 from forge.faces.imaging.decode import Unusable
+from forge.faces.sources.base import Item
 
 CROP = FaceCrop()
 
@@ -82,3 +85,38 @@ def test_no_face_in_noise_whatever_the_sizes():
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((50, 70), (300, 200), (9, 500))
     ]
     assert FaceFinder(CROP).find(images) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "expected"),
+    [
+        ((100, 80, 180, 190), (400, 400), (69, 64, 143)),  # 1.3 x 110, about (140, 135)
+        ((10, 20, 110, 100), (400, 400), (0, 0, 130)),  # moved inwards at the upper left
+        ((300, 300, 390, 395), (400, 400), (284, 286, 114)),  # shrunk at the lower right
+        ((100.9, 80.2, 180.7, 190.9), (400, 400), (69, 64, 143)),  # whole pixels of the box
+    ],
+)
+def test_the_square_is_that_of_faceforensics(box, size, expected):
+    assert tuple(enlarged_box(np.array(box), size)) == expected
+
+
+def test_a_face_is_cut_as_its_square_and_never_enlarged(monkeypatch, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+
+    class Finder:
+        def faces(self, images):
+            return [(np.array([100.0, 80.0, 180.0, 190.0]), np.zeros((5, 2)))] * len(images)
+
+    monkeypatch.setattr(ingest, "_finder", lambda crop: Finder())
+    items = [Item("photo.png", str(tmp_path / "photo.png"))]
+    batch = ingest.take(items, ingest.Intake(143, 1, crop=CROPS["ff++"]))
+    assert np.array_equal(batch.images[0], pixels[64:207, 69:212])
+    larger = ingest.take(items, ingest.Intake(144, 1, crop=CROPS["ff++"]))
+    assert larger.rejected == [("photo.png", "too small", "the face's square is 143 pixels wide, 144 are needed")]
+
+
+def test_crops_have_names_and_cards_of_earlier_sets_stay():
+    assert "enlarged" not in CROPS["face"].describe() and CROPS["ff++"].describe()["enlarged"] == 1.3
+    with pytest.raises(UnknownNameError, match=r"crop 'ff' is not known; did you mean 'ff\+\+'"):
+        check_crop("ff")

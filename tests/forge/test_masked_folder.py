@@ -243,10 +243,10 @@ def test_masks_are_aligned_with_their_faces_and_dropped_where_there_is_none(tmp_
     crop = FaceCrop()
 
     class Finder:
-        def find(self, images):
-            """Landmarks in the middle, turned by the green of the first pixel; none where that is red."""
+        def faces(self, images):
+            """No box, and landmarks in the middle, turned by the green of the first pixel; none where that is red."""
             corners = [np.asarray(image)[0, 0] for image in images]
-            return [None if red == 255 else placed(green) for red, green, _ in corners]
+            return [None if red == 255 else (None, placed(green)) for red, green, _ in corners]
 
     def placed(degrees):
         points = (crop.template @ [1, 1j] - 0.5 - 0.5j) * 60 * np.exp(1j * np.radians(degrees)) + 50 + 50j

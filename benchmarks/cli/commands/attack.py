@@ -48,7 +48,7 @@ def attack(
         str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
     ] = None,
     crop: Annotated[
-        str | None, typer.Option("--crop", help="Crop: none or face. [default: as the run did, or none]")
+        str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the attack, as in `bench show KIND`: name=value.")

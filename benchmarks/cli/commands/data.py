@@ -36,7 +36,9 @@ def prepare(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Use this many, drawn at random.")] = None,
     resolution: Annotated[int, typer.Option("--resolution", min=8, max=1024, help="Height and width, pixels.")] = 64,
     out: Annotated[Path | None, typer.Option("--out", help="Directory to make. [default: SOURCE-RESOLUTION]")] = None,
-    crop: Annotated[str, typer.Option("--crop", help="Crop: none (centre square) or face (find and align).")] = "none",
+    crop: Annotated[
+        str, typer.Option("--crop", help="Crop: none (centre square), face (find, align) or ff++ (1.3 x its box).")
+    ] = "none",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the choice and the splits.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     assignments: Annotated[

@@ -56,8 +56,12 @@ def detect(
         ),
     ] = None,
     crop: Annotated[
-        str | None, typer.Option("--crop", help="Crop: none or face. [default: as the run did, or none]")
+        str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
     ] = None,
+    view: Annotated[
+        str,
+        typer.Option("--view", help="How a photo is shown: resize, centre-crop, five-crops, tiles or tiles-max."),
+    ] = "resize",
     explain: Annotated[
         bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")
     ] = False,

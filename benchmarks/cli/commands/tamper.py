@@ -40,7 +40,7 @@ def tamper(
             show_default=False,
         ),
     ] = None,
-    crop: Annotated[str, typer.Option("--crop", help="Crop: none or face.")] = "none",
+    crop: Annotated[str, typer.Option("--crop", help="Crop: none, face or ff++.")] = "none",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the edit, as in `bench show NAME`: name=value.")
     ] = None,

@@ -26,7 +26,7 @@ def translate(
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", help="Translator of the run. [default: its only one]")
     ] = None,
-    crop: Annotated[str, typer.Option("--crop", help="Crop: none or face.")] = "none",
+    crop: Annotated[str, typer.Option("--crop", help="Crop: none, face or ff++.")] = "none",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the forgeries. [default: pictures/RUN/GENERATOR]")
     ] = None,

@@ -15,6 +15,8 @@ from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 from detect.data.perturb import by_strength
 
+_LONG = 12  # characters of a name that fits below an axis beside four others
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -128,10 +130,15 @@ def _curves(
     means: Sequence[tuple[str, dict[str, float]]],
     file_names: FileNames,
 ) -> Figure:
-    ticks = [(float(i), names[change]) for i, change in enumerate(family)]
+    texts, label = [names[change] for change in family], "test images"
+    # long names of one perturbation would overlap: its strengths stand below the axis, and its name beside them
+    titles = {text.rpartition(" ")[0] for text in texts[1:]}
+    if len(titles) == 1 and max(map(len, texts)) > _LONG:
+        texts, label = [texts[0], *(text.rpartition(" ")[2] for text in texts[1:])], f"test images, {titles.pop()}"
+    ticks = [(float(i), text) for i, text in enumerate(texts)]
     last = len(family) - 1
     # Positions are equidistant: strengths of different families have no common scale.
-    plot = Plot(Axis(-0.15, last + 0.15, ticks, "test images"), Axis(0, 1, AUC_TICKS, "mean AUC"), height=190)
+    plot = Plot(Axis(-0.15, last + 0.15, ticks, label), Axis(0, 1, AUC_TICKS, "mean AUC"), height=190)
     plot.line([-0.15, last + 0.15], [0.5, 0.5], "chance")
     # of detectors with all strengths; a gap would look like a value
     chosen = spread_sample([(name, aucs) for name, aucs in means if all(change in aucs for change in family)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.protocol import EXTERNAL_PREFIX
@@ -28,10 +28,11 @@ class External(FaceStage):
         pair: name of the pair.
         side: its class.
         resolution: height and width in pixels.
-        crop: none or face.
+        crop: none, face or ff++.
         count: at most this many photos.
         fingerprint: digest of the folder's contents, masks included.
         masked: whether the photos have masks.
+        cut: whether the middle of each photo is taken in its own pixels, not the whole resized.
     """
 
     action = "external"
@@ -41,15 +42,16 @@ class External(FaceStage):
     pair: str
     side: Literal["real", "forged"]
     resolution: int
-    crop: Literal["none", "face"]
+    crop: Literal["none", "face", "ff++"]
     count: int
     fingerprint: str
     masked: bool = False
+    cut: bool = False
 
     @property
     def label(self) -> str:
-        """Return the pair and the side."""
-        return f"{self.pair} {self.side}"
+        """Return the pair and the side, of one that is cut its size too."""
+        return f"{self.pair} {self.side}" + (f" {self.resolution} px" if self.cut else "")
 
     @property
     def tested_as(self) -> str:
@@ -60,7 +62,7 @@ class External(FaceStage):
     def settings(self) -> dict[str, Any]:
         """Return how the photos are prepared, and their digest."""
         # absent without masks: such a side keeps its key
-        more = {"masked": True} if self.masked else {}
+        more = ({"masked": True} if self.masked else {}) | ({"cut": True} if self.cut else {})
         return more | {
             "resolution": self.resolution,
             "crop": self.crop,
@@ -69,6 +71,10 @@ class External(FaceStage):
             "kind": self.side,
             "fingerprint": self.fingerprint,
         }
+
+    def at(self, resolution: int) -> External:
+        """Return the same side in its own pixels, the middle of each photo."""
+        return replace(self, resolution=resolution, cut=True, masked=False)
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet, and what a sample of the files says of how they were handled."""
@@ -80,6 +86,7 @@ class External(FaceStage):
             resolution=self.resolution,
             count=min(self.count, len(source)),  # a folder may hold fewer photos than the preset tests
             crop=self.crop,
+            cut=self.cut,
             splits={"test": 1.0},  # nothing is learned from an external pair
             dedupe=False,  # frames of one clip stay, as one group
             kind=self.side,

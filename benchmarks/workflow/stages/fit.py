@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.experiment.checked_class import FACTS
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
@@ -109,7 +110,7 @@ class Fit(FitStage):
     def settings(self) -> dict[str, Any]:
         """Return the detector, its settings and the size of its training set."""
         # "needs" follows from the class, and where it was trained the files say: neither is part of the key.
-        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on", "localises", "has_gradients"})
+        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on", *FACTS})
         settings["images"] = self.images.model_dump(mode="json")
         settings["trained_on"] = str(self.training)
         settings["numerics"] = self.numerics

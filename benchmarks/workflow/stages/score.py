@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.protocol import CLEAN, TestId
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, VIEW_PREFIX, TestId
 from benchmarks.workflow.stage import Facts, Job
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import UsesDetector, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
+from detect.own_resolution import Viewed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ class Score(UsesDetector):
     @property
     def _scored(self) -> str:
         if isinstance(self.faces, External):
-            return f"{self.faces.tested_as} {self.faces.side}"
+            return f"{EXTERNAL_PREFIX}{self.faces.label}"
         return self.tested_on or "real"
 
     @property
@@ -143,18 +144,21 @@ class Score(UsesDetector):
         tables, seconds, count = [], 0.0, 0
         for part, view in self.views(job):
             name = part.perturbation
-            change = None if name == CLEAN else perturbation(part.reference or name)
+            shown = name.removeprefix(VIEW_PREFIX) if name.startswith(VIEW_PREFIX) else ""
+            # crops of larger images, which nothing changes, or whole ones
+            scorer = Viewed(trained, shown, view.faces.resolution) if shown else trained
+            change = None if shown or name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
             tables.append(
                 score_table(
-                    trained, view, compute, perturbation=name, perturb=change, on_progress=job.context.on_progress
+                    scorer, view, compute, perturbation=name, perturb=change, on_progress=job.context.on_progress
                 )
             )
             elapsed = time.perf_counter() - start
             if len(tables) == 1:  # once per fit and set: the first part's images stand for the others
                 scores = tables[0]["score"].to_numpy()
-                check_batch_independence(trained.detector, view, scores, compute, name=trained.name, perturb=change)
-            if change is None:  # the speed of the detector, not of what is done to images
+                check_batch_independence(scorer.detector, view, scores, compute, name=trained.name, perturb=change)
+            if name == CLEAN:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
         write_scores(self.finished(stacked(tables)), job.out / "scores.parquet")

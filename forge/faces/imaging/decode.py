@@ -262,10 +262,10 @@ class Square(NamedTuple):
     side: float
 
 
-def centre_square(image: Image.Image) -> Square:
-    """Return the largest square in the middle of an image."""
+def centre_square(image: Image.Image, side: int | None = None) -> Square:
+    """Return the square of this side in the middle of an image, by default the largest, whole pixels from its edges."""
     width, height = image.size
-    side = min(width, height)
+    side = min(width, height) if side is None else side
     return Square((width - side) // 2, (height - side) // 2, side)
 
 

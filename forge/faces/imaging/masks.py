@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.imaging.decode import FORMATS, Unusable, centre_square, decode
+from forge.faces.imaging.decode import FORMATS, Square, Unusable, centre_square, decode
 
 _DARK, _LIGHT = 31, 224  # values up to which a pixel is surely black, and from which on it is surely white
 # JPEG leaves up to 1.3 % of the pixels of a 64 px mask between them at quality 50, 3.3 % at 30; one value up to 0.1 %
@@ -74,18 +74,19 @@ def _refuse_transparent(data: bytes) -> None:
             raise Unusable("transparent", "it has transparent pixels; store it opaque, black (0) and white (255)")
 
 
-def resize_mask(mask: Altered, resolution: int) -> NDArray[np.uint8]:
-    """Resample the largest square in the middle of a mask, as `decode.resize` does a photo: 255 where half is altered.
+def resize_mask(mask: Altered, resolution: int, *, part: Square | None = None) -> NDArray[np.uint8]:
+    """Resample a square part of a mask as `decode.resize` does a photo: 255 where half is altered.
 
     Args:
         mask: bool [H, W].
         resolution: height and width of the result in pixels.
+        part: what to take; by default the largest square in the middle.
 
     Returns:
         uint8 [resolution, resolution], 0 and 255.
     """
     image = Image.fromarray(mask.astype(np.uint8) * 255)
-    left, top, side = centre_square(image)
+    left, top, side = part or centre_square(image)
     box = (left, top, left + side, top + side)
     return halved(np.asarray(image.resize((resolution, resolution), Image.Resampling.BOX, box=box)))
 

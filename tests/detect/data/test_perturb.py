@@ -13,6 +13,7 @@ from detect.data.perturb import (
     PERTURBATIONS,
     ROBUST,
     WILD,
+    WORLD,
     Perturbation,
     Strength,
     by_strength,
@@ -35,18 +36,23 @@ def images(sets):
 def test_the_list_is_the_protocols():
     protocol = "jpeg90 jpeg75 jpeg50 jpeg30 blur1 blur2 half quarter noise2 noise5 noise10 crop80"
     assert " ".join(ROBUST).startswith(protocol)
-    assert list(LISTED) == [*ROBUST, EQUALISED, WILD]
+    assert list(LISTED) == [*ROBUST, *WORLD, EQUALISED, WILD]
     made = [perturbation(name) for name in LISTED]
     assert [change.name for change in made] == list(LISTED)
     for words in ([change.description for change in made], [change.display_name for change in made]):
         assert all(words) and len(set(words)) == len(words)
     assert {type(change).id for change in made} == set(PERTURBATIONS.names())
+    # tables and settings write the usual strength without its number, pages with it
+    assert perturbation("whatsapp").display_name == "WhatsApp-like 2560"
+    assert perturbation("whatsapp2560").name == "whatsapp"
+    assert perturbation("whatsapp").description == perturbation("whatsapp2560").description
+    assert "2560 px" in perturbation("whatsapp").description
 
 
 class WebPicture(Perturbation):
     """A perturbation of a package, whose number says what is left."""
 
-    id, title, summary = "web-p", "WebP", "WebP at quality {}"
+    id, title, summary = "web-pic", "WebP", "WebP at quality {}"
     strength = Strength("its quality", 1, 100, falling=True)
 
     def change(self, images):
@@ -54,16 +60,21 @@ class WebPicture(Perturbation):
 
 
 def test_strengths_are_sorted_from_the_weakest_change_by_what_the_class_says(monkeypatch):
-    monkeypatch.setitem(PERTURBATIONS.entries, "web-p", f"{__name__}:WebPicture")
-    names = ["jpeg30", "jpeg90", "half", "noise10", "noise2", "crop80", "web-p5", "crop95", "web-p50", "glare1.5"]
+    monkeypatch.setitem(PERTURBATIONS.entries, "web-pic", f"{__name__}:WebPicture")
+    names = ["jpeg30", "jpeg90", "half", "noise10", "noise2", "crop80", "web-pic5", "crop95", "web-pic50", "glare1.5"]
     assert by_strength([*names, "glare0.5", "blur1+jpeg75"]) == [
         ["jpeg90", "jpeg30"],
         ["noise2", "noise10"],
         ["crop95", "crop80"],
-        ["web-p50", "web-p5"],
+        ["web-pic50", "web-pic5"],
         ["glare0.5", "glare1.5"],  # of a package that is not here
     ]
     assert ["jpeg90", "jpeg75", "jpeg50", "jpeg30"] in by_strength(ROBUST)
+    # several strengths of each that is listed, in order, so that the page draws a curve
+    curves = by_strength(WORLD[::-1])
+    assert sorted(name for curve in curves for name in curve) == sorted(set(WORLD) - {"grey"})
+    assert all(len(curve) > 1 for curve in curves if curve != ["shift4"])
+    assert ["telegram1280", "telegram", "telegram4000"] in curves
 
 
 @pytest.mark.parametrize("name", LISTED)
