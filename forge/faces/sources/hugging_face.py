@@ -151,31 +151,32 @@ class HuggingFaceSource(Source):
     @cached_property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]  # a read-only attribute is enough
         """The columns that are labels: not `identity`, nor names that every FaceSet has, nor what all images share."""
-        varied = {name for name in self._labels if name not in _TAKEN and len(self._values(name)) > 1}
-        return [name for name in self._labels if name in varied and not (name == "label" and self.label)]
-
-    def _values(self, column: str) -> set[str]:
-        """Return the values of a label column in all files."""
-        cells = {cell for shard in self._shards for cell in shard.table([column])[column].unique().to_pylist()}
-        return {spelled for cell in cells if (spelled := self._spelled(column, cell)) is not None}
+        values = {name: {cells.get(name) for *_, cells in self._cells} for name in self._labels}
+        return [name for name, seen in values.items() if name not in _TAKEN and len(seen) > 1]
 
     @cached_property
-    def _rows(self) -> list[tuple[Shard, int, Item]]:
-        """Return each image that is taken: its file, its row there, and all of its item but the image."""
-        rows: list[tuple[Shard, int, Item]] = []
+    def _cells(self) -> list[tuple[Shard, int, dict[str, str]]]:
+        """Return each image that is taken: its file, its row there, and the values of its label columns."""
+        rows: list[tuple[Shard, int, dict[str, str]]] = []
         for shard in self._shards:
             columns = shard.table(self._labels).to_pydict()
             values = {name: [self._spelled(name, cell) for cell in cells] for name, cells in columns.items()}
             count = len(next(iter(values.values()))) if values else shard.table([self._image]).num_rows
-            folder = shard.split or shard.path.stem
             for row in range(count):
                 cells = {name: cell for name in self._labels if (cell := values[name][row]) is not None}
-                if self.label is not None and cells.get("label") != self.label:
-                    continue
-                labels = {name: cell for name, cell in cells.items() if name in self.attributes}
-                # the file in the name: two files of a split each count from 0
-                file = printable(f"{folder}/{shard.path.stem}/{row:07d}")
-                rows.append((shard, row, Item(file, b"", cells.get("identity"), labels)))
+                if self.label is None or cells.get("label") == self.label:
+                    rows.append((shard, row, cells))
+        return rows
+
+    @cached_property
+    def _rows(self) -> list[tuple[Shard, int, Item]]:
+        """Return each image that is taken: its file, its row there, and all of its item but the image."""
+        attributes, rows = self.attributes, list[tuple[Shard, int, Item]]()
+        for shard, row, cells in self._cells:
+            labels = {name: cells[name] for name in attributes if name in cells}
+            # the file in the name: two files of a split each count from 0
+            file = printable(f"{shard.split or shard.path.stem}/{shard.path.stem}/{row:07d}")
+            rows.append((shard, row, Item(file, b"", cells.get("identity"), labels)))
         return rows
 
     def _spelled(self, column: str, cell: Any) -> str | None:  # noqa: ANN401 - of any type
@@ -190,7 +191,8 @@ class HuggingFaceSource(Source):
             if self.label is not None:
                 raise InputError(f"{self.root} has no column 'label', but label={quoted(self.label)} was chosen")
             return
-        known = sorted(self._values("label"))
+        cells = {cell for shard in self._shards for cell in shard.table(["label"])["label"].unique().to_pylist()}
+        known = sorted({spelled for cell in cells if (spelled := self._spelled("label", cell)) is not None})
         if self.label is not None and self.label not in known:
             raise UnknownNameError("label of the dataset", self.label, known)
         if self.label is None and len(known) > 1 and any(name.lower() in _FORGED for name in known):
