@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import shutil
 
 import datasets
@@ -16,7 +17,7 @@ from PIL import Image
 from forge.core.errors import BenchError, CorruptError, InputError, UnknownNameError
 from forge.faces.faceset import FaceSet
 from forge.faces.hugging_face import export_dataset, to_dataset
-from forge.faces.prepare import prepare
+from forge.faces.ingest import Intake, take
 from forge.faces.sources import resolve
 from forge.faces.sources.hugging_face import HuggingFaceSource
 from forge.faces.writer import FaceSetWriter
@@ -109,8 +110,8 @@ def test_a_dataset_is_a_source_of_the_same_faces(sets, saved, tmp_path):
         and only.fingerprint() != source.fingerprint() == resolve(str(saved / "disk"), label="real").fingerprint()
     )
     assert isinstance(resolve(str(saved / "parquet")), HuggingFaceSource)
-    prepared = prepare(source, tmp_path / "faces", resolution=16, workers=1, dedupe=False)
-    assert len(prepared) == 7 and set(prepared.table["age"]) == {"20", "21", "22", "23"}
+    taken = take(pickle.loads(pickle.dumps(source.chunk(range(7)))), Intake(16, min_side=1))  # as in a worker
+    assert np.array_equal(taken.images, sets[0].view().read())
 
 
 def test_real_and_forged_together_and_wrong_choices_are_refused(saved):
