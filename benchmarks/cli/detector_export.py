@@ -61,11 +61,10 @@ def export(
     for file, agreement in agreements:
         print(f"{file}: {predictor.name} trained on {predictor.trained_on}, {resolution} px; {agreement.sentence()}")
     command = _command(run, predictor, wanted, max_fpr, at_path=at_path)
-    card = next(iter(wanted.values())).with_suffix(".md")
+    card, script = _card_of(wanted), _script_of(wanted)
     write_text(card, model_card(predictor, results, agreements, command))
     print(f"{card}: what it is, what it was trained on, and how well it does")
-    if onnx is not None:
-        script = onnx.with_name(f"score_{onnx.stem}.py")
+    if onnx is not None and script is not None:
         template = (files("detect.export") / "script.txt").read_text(encoding="utf-8")
         write_text(script, template.format(model=onnx.name, script=script.name))
         print(f"next: python {shlex.quote(str(script))} PHOTO…   (numpy, pillow and onnxruntime are enough)")
@@ -85,8 +84,25 @@ def _check(wanted: dict[str, Path]) -> None:
         if file.is_dir() or not file.parent.is_dir():
             reason = "is a folder" if file.is_dir() else "its folder does not exist"
             raise InputError(f"--{form} {quoted(str(file))}: {reason}; choose another place")
+    card, script = _card_of(wanted), _script_of(wanted)
+    for beside, sign in ((card, "bench detect export"), (script, "Score photos with")):
+        # an earlier export is replaced, notes of the user's are not
+        if beside and beside.exists() and sign not in beside.read_text(encoding="utf-8", errors="replace"):
+            raise InputError(
+                f"{beside} would be written beside the model, but holds something else; choose another name"
+            )
     if "onnx" in wanted:
         require("--onnx", "onnx", "onnx", "onnxscript", "onnxruntime")
+
+
+def _card_of(wanted: dict[str, Path]) -> Path:
+    """Return the file of the card: beside the first model."""
+    return next(iter(wanted.values())).with_suffix(".md")
+
+
+def _script_of(wanted: dict[str, Path]) -> Path | None:
+    """Return the file of the script, which an ONNX file has; a prefix keeps it from hiding a module, as numpy.py."""
+    return wanted["onnx"].with_name(f"score_{wanted['onnx'].stem}.py") if "onnx" in wanted else None
 
 
 def _write(predictor: Predictor, form: str, file: Path, images: Images) -> Agreement:

@@ -99,6 +99,7 @@ def test_the_card_says_what_differs():
         (("--torch", "a.onnx"), "its name must end in .pt2"),
         (("--onnx", "no/a.onnx"), "its folder does not exist"),
         (("--onnx", "folder.onnx"), "is a folder"),
+        (("--onnx", "notes.onnx"), "notes.md would be written beside the model, but holds something else"),
         (("--onnx", "a{b}.onnx"), "a quote, backslash, brace"),
         (("--onnx", "a.onnx", "-d", "dcct"), "did you mean 'dct'"),
         (("--onnx", "a.onnx", "--max-fpr", "2"), "--max-fpr must lie between"),
@@ -106,6 +107,7 @@ def test_the_card_says_what_differs():
 )
 def test_bad_input_is_refused_and_nothing_is_written(done, folder, arguments, message):
     (folder / "folder.onnx").mkdir(exist_ok=True)
+    (folder / "notes.md").write_text("Mine.")
     before = sorted(folder.iterdir())
     code, out, err = done("detect", "export", "mine", *arguments)
     assert code == 2 and message in err and err.count("\n") == 1 and out == "" and sorted(folder.iterdir()) == before
