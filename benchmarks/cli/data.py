@@ -13,13 +13,26 @@ from benchmarks.experiment.settings import DataSettings
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import Call
 from forge.core.compute import cores
-from forge.core.errors import CorruptError, InputError
+from forge.core.errors import CorruptError, InputError, UnknownNameError
+from forge.core.extras import require
+from forge.core.registry import Registry
 from forge.faces.export import contact_sheet, source_of
 from forge.faces.export import export as export_faces
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import write_picture
 from forge.faces.prepare import prepare as prepare_faces
 from forge.faces.sources import resolve
+
+# formats of Hugging Face datasets, whose library is an extra
+DATASETS = Registry(
+    "format",
+    "forge.datasets",
+    {
+        "huggingface": "forge.faces.hugging_face:export_dataset",
+        "parquet": "forge.faces.hugging_face:export_parquet",
+    },
+)
+_LOADED = {"huggingface": 'datasets.load_from_disk("{}")', "parquet": 'datasets.load_dataset("{}")'}
 
 
 def prepare(
@@ -84,11 +97,20 @@ def verify(faces: Path) -> None:
     print(f"{faces}: {len(opened)} images are what was written (digest {opened.card.digest[:12]})")
 
 
-def export(faces: Path, directory: Path, split: str | None) -> None:
-    """Write a set as PNG files and a table; forged images carry a mark of where they come from."""
-    opened = FaceSet.open(faces)
-    export_faces(opened, directory, split=split)
-    print(f"{len(opened.view(split))} PNG files and table.csv in {directory}")
+def export(faces: Path, directory: Path, split: str | None, form: str, beside: list[Path] | None) -> None:
+    """Write a set as PNG files and a table, or as a Hugging Face dataset."""
+    if form not in (known := ["png", *DATASETS.entries]):
+        raise UnknownNameError("format", form, known)
+    sets = [FaceSet.open(path) for path in (faces, *(beside or []))]
+    if form == "png":
+        if beside:
+            raise InputError("--format png writes a FaceSet alone; call it once for each, or use --format huggingface")
+        export_faces(sets[0], directory, split=split)
+        print(f"{len(sets[0].view(split))} PNG files and table.csv in {directory}")
+        return
+    require(f"--format {form}", "datasets", "datasets")
+    written = DATASETS.load(form)(sets, directory, split=split)
+    print(f"{written} images in {directory}: {_LOADED[form].format(directory)}")
 
 
 def _print_card(faces: object) -> None:

@@ -65,7 +65,7 @@ class ClassNSegNetwork(nn.Module):
         numbers by the alphabet. A side that is no multiple of 16 is halved upwards.
         """
         codes: Tensor = self.encoder(images)
-        return codes.reshape(len(codes), 2, -1, *codes.shape[2:])
+        return codes.reshape(codes.shape[0], 2, -1, *codes.shape[2:])
 
     def altered(self, codes: Tensor, forged: Tensor) -> Tensor:
         """Decode codes to two logits a pixel, untouched and altered: [N, 2, 64, h, w] to [N, 2, 16 h, 16 w].

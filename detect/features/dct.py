@@ -69,5 +69,5 @@ def log_dct_bands(images: Tensor, *, bands: int) -> Tensor:
         float32 [N, 3 bands^2], channel by channel, rows of bands from low to high frequency.
     """
     # [N, 3, H, W]; the mean is taken after the logarithm, so that no single coefficient decides a band
-    logarithms = log_dct(images).view(len(images), 3, *images.shape[1:3])
+    logarithms = log_dct(images).view(images.shape[0], 3, *images.shape[1:3])
     return adaptive_avg_pool2d(logarithms, bands).flatten(1)

@@ -56,11 +56,11 @@ def azimuthal_mean(spectrum: Tensor) -> Tensor:
     Returns:
         [N, R + 1] of the same type, from frequency zero to the corner, R = floor(hypot(H // 2, W // 2)).
     """
-    rings = _rings(*spectrum.shape[-2:], spectrum.device)
-    # [rings, N]: one row of sums per ring
-    sums = spectrum.new_zeros(int(rings.max()) + 1, len(spectrum))
+    rings, sizes = _rings(*spectrum.shape[-2:], spectrum.device)
+    # [rings, N]: one row of sums per ring; `shape` and not `len`, which would fix the number of images in an export
+    sums = spectrum.new_zeros(len(sizes), spectrum.shape[0])
     sums.index_add_(0, rings, spectrum.flatten(1).T)
-    return (sums / torch.bincount(rings)[:, None]).T
+    return (sums / sizes[:, None]).T
 
 
 def azimuthal(images: Tensor, *, bins: int = 80) -> Tensor:
@@ -114,10 +114,12 @@ def mean_log_spectrum(batches: Iterable[Tensor]) -> Tensor:
 
 @functools.cache
 @torch.inference_mode(mode=False)  # what is kept here must also serve where gradients are asked for
-def _rings(height: int, width: int, device: torch.device) -> Tensor:
+def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the ring of each frequency, int64 [H W], and the number of frequencies in each ring, int64 [R + 1]."""
     # frequency zero lies at [H // 2, W // 2] after fftshift
     y, x = torch.arange(height) - height // 2, torch.arange(width) - width // 2
-    return torch.hypot(y[:, None].double(), x[None, :].double()).long().flatten().to(device)
+    rings = torch.hypot(y[:, None].double(), x[None, :].double()).long().flatten()
+    return rings.to(device), torch.bincount(rings).to(device)
 
 
 @functools.cache

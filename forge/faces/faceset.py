@@ -182,6 +182,10 @@ class FaceSet:
     def __len__(self) -> int:
         return self.card.count
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the files itself: a copy of what is mapped here would hold all images."""
+        return type(self), (self.path, self.card)
+
     def __repr__(self) -> str:
         card = self.card
         return f"FaceSet({card.name!r}, {card.kind}, {card.count} images, {card.resolution} px, {card.digest[:12]})"

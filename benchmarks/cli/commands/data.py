@@ -72,8 +72,20 @@ def export(
     faces: Set,
     directory: Annotated[Path, typer.Argument(help="Directory to make.")],
     split: Annotated[str | None, typer.Option("--split", help="Split to use. [default: all]")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Format: png, or of Hugging Face datasets: huggingface or parquet.")
+    ] = "png",
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--and", help="A further FaceSet of the dataset, e.g. the forgeries; not with png."),
+    ] = None,
 ) -> None:
-    """Write a set as PNG files and a table; forged images carry a mark of where they come from."""
+    """Write a set as PNG files and a table, or as a Hugging Face dataset.
+
+    PNG files of forged images carry a mark of where they come from. A dataset has the columns image, label (real or
+    forged), identity, generator, split and the set's labels; it needs the extra: pip install
+    'deepfake-bench[datasets]'.
+    """
 
 
 @app.command()

@@ -16,12 +16,13 @@ Examples:
   bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
   bench detect dcgan-xception-rendered-quick me.jpg --explain
   bench detect splice-unet-rendered-quick me.jpg --map
+  bench detect export dcgan-xception-rendered-quick --onnx xception.onnx
   bench detect import meso4 Meso4_DF.h5
   bench detect meso4-published me.jpg
 """
 
 
-# Without the name of a command it scores photos; `import` is the other command.
+# Without the name of a command it scores photos; `export` and `import` are the other commands.
 app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
 
 
@@ -90,7 +91,48 @@ def detect(
 ) -> None:
     """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
 
-    A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
+    A run that is called like a command (export, import) is named by its path: bench detect reports/import PHOTO.
+    """
+
+
+@app.command("export")
+@implemented_in("benchmarks.cli.detector_export")
+def export(
+    run: Annotated[str, typer.Argument(help="Name of a finished run, or folder of a detector with detector.json.")],
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", help="ONNX file to write; a script that runs it is written beside it.")
+    ] = None,
+    torch: Annotated[
+        Path | None, typer.Option("--torch", help="File to write for torch.export.load, ends in .pt2.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
+    ] = None,
+    trained_on: Annotated[
+        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
+    ] = None,
+    max_fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--max-fpr",
+            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
+            show_default=False,
+        ),
+    ] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator the detector contains."
+        ),
+    ] = None,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """Write a detector as files that need nothing of this repository, and compare them with it.
+
+    The model takes faces, uint8 [N, H, W, 3], and gives the calibrated probability and the raw score. A card (.md) and
+    for ONNX a script of ten lines (score_NAME.py) are written beside it. Needs the extra: pip install
+    'deepfake-bench[onnx]'.
     """
 
 

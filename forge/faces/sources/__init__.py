@@ -28,9 +28,15 @@ SOURCES = Registry(
         "lfw": "forge.faces.sources.lfw:LFWSource",
         "celeba": "forge.faces.sources.celeba:CelebASource",
         "digits": "forge.faces.sources.digits:DigitsSource",
+        "huggingface": "forge.faces.sources.hugging_face:HuggingFaceSource",
     },
 )
-LAYOUTS = ("fairface", "celeba", "lfw")  # recognised in this order; any other folder is a folder of images
+LAYOUTS = (
+    "fairface",
+    "celeba",
+    "lfw",
+    "huggingface",
+)  # recognised in this order; any other folder is a folder of images
 
 _FILE_REFERENCE = re.compile(r"(.+\.py:\w+)(?::(.+))?")
 _NAME = re.compile(r"[A-Za-z][\w-]+")  # one letter before a colon is a Windows drive

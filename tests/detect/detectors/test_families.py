@@ -12,9 +12,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.experiment.configs import shipped
+from detect.artifact import DetectorCard, TrainedDetector
 from detect.data.views import random_labels
 from detect.detectors.base import Detector, FitContext, FitData
 from detect.detectors.registry import DETECTORS
+from detect.export import WRITERS
+from detect.export.agreement import compare
 from detect.scoring import score_view
 from detect.training.calibration import fit_platt
 from forge.core.compute import Compute
@@ -179,3 +182,15 @@ def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
                 roc_auc_score(np.concatenate([random_labels(faces.view("test").rows, seed) for faces in sets]), scores)
             )
         assert 0.3 < np.mean(aucs) < 0.7, name
+
+
+@pytest.mark.slow  # two seconds each; test_export.py tries all operations at once
+@each([name for name in NAMES if name not in WITHOUT_GRADIENT])
+def test_as_an_onnx_file_it_is_the_same(name, fit_once, plain_sets, tmp_path):
+    detector, images = fit_once(name)[0], plain_sets[1].view("test").read()[:9]
+    card = DetectorCard(
+        name=name, family=detector.family, citation="", variant="", settings={}, resolution=32, seed=0, facts={},
+        trained_on="chess", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=1, history=[],
+    )  # fmt: skip
+    trained = TrainedDetector(detector, card)
+    compare(trained, WRITERS.load("onnx")(trained, tmp_path / "model.onnx", {}), images, 0.0).check(name)
