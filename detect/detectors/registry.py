@@ -25,6 +25,11 @@ DETECTORS = Registry(
         "gramnet": "detect.detectors.gramnet:GramNet",
         "npr": "detect.detectors.npr:Npr",
         "ferretnet": "detect.detectors.ferretnet:FerretNet",
+        "safe": "detect.detectors.safe:Safe",
+        "tiny-ladeda": "detect.detectors.tiny_ladeda:TinyLadeda",
+        "capsule": "detect.detectors.capsule:Capsule",
+        "deepfakebench-xception": "detect.detectors.deepfakebench:BenchXception",
+        "deepfakebench-efficientnet-b4": "detect.detectors.deepfakebench:BenchEfficientNetB4",
         "self-blended": "detect.detectors.self_blended:SelfBlendedDetector",
         # localisers: where an image was altered, and so whether
         "unet": "detect.detectors.unet:UNetLocaliser",
@@ -55,6 +60,8 @@ DETECTORS = Registry(
         # frozen embeddings
         "probe:": "detect.detectors.probe:probe_of",
         "clip-probe": "detect.detectors.probe:ClipProbe",
+        "univfd": "detect.detectors.clip_heads:Univfd",
+        "rine": "detect.detectors.clip_heads:Rine",
         # several together
         "mean:": "detect.detectors.mean:mean_of",
         # controls
