@@ -26,7 +26,7 @@ def _rine_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _rine_seen(path: Path) -> tuple[str, ...]:
     # model_ldm_trainable.pth learned latent diffusion and COCO, all others ProGAN
-    return ("ldm", "latent-diffusion", "coco") if "ldm" in path.name.lower() else ("progan", "lsun", "forensynths")
+    return ("ldm", "latent-diffusion", "coco") if "ldm" in path.name.lower() else ("progan", "lsun")
 
 
 UNIVFD = Importer(
@@ -34,7 +34,7 @@ UNIVFD = Importer(
     weights="pretrained_weights/fc_weights.pth",
     repository="WisconsinAIVision/UniversalFakeDetect",
     licence="MIT",
-    seen=lambda file: ("progan", "lsun", "forensynths"),
+    seen=lambda file: ("progan", "lsun"),
     marks={"weight": (1, 768), "bias": (1,)},
     input_size=224,
     resolution=224,

@@ -18,7 +18,7 @@ def _settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 FERRETNET = Importer(
     weights="ferretnet.pth",
     repository="xigua7105/FerretNet",
-    seen=lambda file: ("progan", "lsun", "forensynths"),
+    seen=lambda file: ("progan", "lsun"),
     marks={"cbr1.0.weight": None, "cbr2.0.weight": None},
     settings=_settings,
     preprocessing="resized to 256 px",

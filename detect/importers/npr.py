@@ -19,7 +19,7 @@ NPR = Importer(
     _read,
     weights="NPR.pth",
     repository="chuangchuangtan/NPR-DeepfakeDetection",
-    seen=lambda file: ("progan", "lsun", "forensynths"),
+    seen=lambda file: ("progan", "lsun"),
     marks={"conv1.weight": (64, 3, 3, 3), "layer2.3.conv3.weight": None, "fc1.weight": (1, 512)},
     preprocessing="resized to 256 px",
 )

@@ -9,7 +9,7 @@ from detect.importers.importer import Importer
 
 def _seen(path: Path) -> tuple[str, ...]:
     # the authors' files are ForenSynth_Tiny_LaDeDa.pth and WildRF_Tiny_LaDeDa.pth
-    return ("wildrf", "reddit") if "wildrf" in path.name.lower() else ("progan", "lsun", "forensynths")
+    return ("wildrf", "reddit") if "wildrf" in path.name.lower() else ("progan", "lsun")
 
 
 TINY_LADEDA = Importer(
