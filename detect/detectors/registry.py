@@ -62,6 +62,7 @@ DETECTORS = Registry(
         "clip-probe": "detect.detectors.probe:ClipProbe",
         "univfd": "detect.detectors.clip_heads:Univfd",
         "rine": "detect.detectors.clip_heads:Rine",
+        "tune:": "detect.detectors.tune:tuned",
         # several together
         "mean:": "detect.detectors.mean:mean_of",
         # controls
@@ -75,4 +76,5 @@ EXAMPLES = {  # of the names that end with a colon, for lists
     "mean:": "mean:xception+dct",
     "probe:": "probe:resnet50",
     "timm:": "timm:resnet18",
+    "tune:": "tune:vit_small_patch14_dinov2",
 }

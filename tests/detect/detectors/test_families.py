@@ -24,7 +24,12 @@ from forge.faces.faceset import FaceSet
 pytestmark = pytest.mark.e2e
 
 # families are tried by one of their members
-MEMBERS = {"timm:": "timm:resnet18", "mean:": "mean:dct+trivial-cues", "probe:": "probe:resnet18"}
+MEMBERS = {
+    "timm:": "timm:resnet18",
+    "mean:": "mean:dct+trivial-cues",
+    "probe:": "probe:resnet18",
+    "tune:": "tune:test_vit",
+}
 # networks of timm under names of their own, with no code of their own: what timm:resnet18 does, they do; and face-x-ray
 # does what self-blended and unet do, univfd what rine does; test_networks.py looks at the layers that resnet50-nodown
 # leaves out
