@@ -48,7 +48,7 @@ def published(name: str | None, run: str | None, reports: Path, as_json: bool) -
     if rows:
         _print(rows, run)
     else:
-        print("  no figures are listed: its authors report none for single sets of these weights")
+        print("  no reported values are listed for it yet; add them to its file in detect/importers/")
 
 
 def compared(name: str, importer: Importer, results: Results | None) -> list[dict[str, Any]]:

@@ -177,7 +177,9 @@ class Univfd(NetworkDetector[ClipHeadSettings]):
                 f"{self.family}: network {quoted(name)} is not one of timm's transformers of CLIP (vit_..._clip_...)"
             )
         weights = "random" if blank else self.settings.weights
-        seed = int(torch.randint(2**31, ()))  # of random weights: from the caller's generator, which is seeded
+        seed = int(
+            torch.randint(2**31, (), device="cpu")
+        )  # of random weights: from the caller's generator, which is seeded
         backbone = make_backbone(name, weights, input_size=self.side, seed=seed)
         return self.headed(backbone.network)
 
