@@ -39,6 +39,11 @@ class DetectorCard(BaseModel):
     resolution: int = Field(description="height and width of the images in pixels")
     seed: int = Field(description="of the fit")
     trained_on: str = Field(description='generators seen in training, joined by "+"')
+    seen: list[str] = Field(
+        [],
+        exclude_if=lambda names: not names,
+        description="published sets and generators that it was trained on, e.g. progan, as its authors declare them",
+    )
     data: list[dict[str, Any]] = Field(description="the four views: role, sets with digests, images, digest")
     calibration: dict[str, float] = Field(description="probability = sigmoid(a * score + b), fitted on val")
     parameters: int = Field(description="number of learned values")

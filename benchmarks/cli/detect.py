@@ -219,7 +219,9 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
             console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 
 
-def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:
+def import_weights(
+    name: str, file: Path, out: Path | None, resolution: int | None, backbone: Path | None = None
+) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run."""
     tune_allocator()
 
@@ -227,7 +229,9 @@ def import_weights(name: str, file: Path, out: Path | None, resolution: int | No
     # An existing detector is never replaced by other weights.
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists already; choose another place with --out")
-    card = import_published(name, file, target, resolution).card
-    print(f"{target}: {card.name}, {count(card.parameters)} values, judges {card.resolution} px faces")
+    card = import_published(name, file, target, resolution, backbone).card
+    print(f"{target}: {name}, {count(card.parameters)} values, judges {card.resolution} px faces")
+    if card.seen:
+        print(f"trained on: {', '.join(card.seen)}")
     print(f"next: bench detect {target} PHOTO…")
     print(f"      bench run --generator dcgan --detector {target}   (used as it is, not fitted)")

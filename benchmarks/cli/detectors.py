@@ -114,7 +114,11 @@ def count_parameters(name: str) -> int:
     settings = validated(detector_class.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
     with torch.random.fork_rng(devices=[]):  # counting draws weights; the caller's random numbers must not change by it
         # without pretrained weights, which would be downloaded
-        network = detector_class(settings, SIDE).build(blank=True)
+        try:
+            with torch.device("meta"):  # shapes alone: CLIP ViT-L would fill a gigabyte
+                network = detector_class(settings, SIDE).build(blank=True)
+        except (NotImplementedError, RuntimeError):  # a network that computes with values while it is made
+            network = detector_class(settings, SIDE).build(blank=True)
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation import formats, map_formats
-from benchmarks.evaluation.formats import Sheet, interval, rank, share, standing
+from benchmarks.evaluation.formats import Sheet, interval, mark, rank, share, standing
 from benchmarks.evaluation.leaderboard import Standing
 from benchmarks.evaluation.map_formats import MapSheet
 from benchmarks.evaluation.map_leaderboard import LOCALISATION
@@ -96,7 +96,10 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
     shown = {
         "rank": [rank(line) for line in board.lines],
         "detector": [line.detector for line in board.lines],
-        board.primary: [standing(line.columns[board.primary], new_family=board.for_new_family) for line in board.lines],
+        board.primary: [
+            standing(line.columns[board.primary], new_family=board.for_new_family) + mark(line.columns[board.primary])
+            for line in board.lines
+        ],
     }
     others = [name for name in sheet.columns if name != board.primary]
     more = {}
@@ -106,7 +109,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
     more |= {
         heading: [share(getattr(line, field)) for line in board.lines] for heading, field in sheet.measures.items()
     }
-    more |= {name: [_short(line.columns[name]) for line in board.lines] for name in others}
+    more |= {name: [_short(line.columns[name]) + mark(line.columns[name]) for line in board.lines] for name in others}
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
     # Once a column did not fit, narrower ones after it are left out too: the order of columns is that of importance.

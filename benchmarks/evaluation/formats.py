@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Protocol
 
+from benchmarks.evaluation import contamination
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard, Line, Spread, Standing
 from benchmarks.evaluation.numbers import amount, count, estimate, p_value
@@ -94,7 +95,7 @@ class Sheet:
         speed = count(round(cost.images_per_second)) if cost and cost.images_per_second else "–"
         values = []
         for name in self.columns:
-            values.append(standing(line.columns[name], new_family=self.board.for_new_family))
+            values.append(standing(line.columns[name], new_family=self.board.for_new_family) + mark(line.columns[name]))
             if self.second and name == self.board.primary:
                 values.append(interval(line.columns[name], new_family=not self.board.for_new_family))
         values += [share(getattr(line, field)) for field in self.measures.values()]
@@ -133,6 +134,7 @@ class Sheet:
         if measures:
             text = f"{', and '.join(measures)}, are means" if len(measures) > 1 else f"{measures[0]} is a mean"
             notes.append(f"{text} over the tests of {board.primary}.")
+        notes += contamination.notes_of(board, shown)
         spreads = [spread for spread in board.spreads if spread.column in shown]
         if len(spreads) > 1:
             first, last = spreads[0], spreads[-1]
@@ -258,6 +260,11 @@ def interval(mean: Standing, *, new_family: bool) -> str:
     return standing(mean, new_family=new_family).partition(" ")[2]
 
 
+def mark(mean: Standing) -> str:
+    """Return the sign behind a mean over a test set that the detector was trained on; empty behind others."""
+    return f" {contamination.MARK}" if mean.seen and mean.value is not None else ""
+
+
 def share(value: float | None) -> str:
     """Format a share with two decimals; a dash where it is not known."""
     return "–" if value is None else f"{value:.2f}"
@@ -296,10 +303,13 @@ def to_csv(sheet: Sheet) -> str:
     writer = csv.writer(text, lineterminator="\n")
     parts = ("value", "low", "high", "family_low", "family_high", "sd", "missing")
     names = [f"{name} {part}".replace(" value", "") for name in sheet.board.columns for part in parts]
+    # a column of its own where a detector has seen a test set; tables without have the columns they had
+    marked = {name for name in sheet.board.columns if any(line.columns[name].seen for line in sheet.board.lines)}
     writer.writerow(
         [
             *("rank", "rank_low", "rank_high", "detector"),
             *map(csv_cell, names),
+            *(csv_cell(f"{name} seen") for name in sheet.board.columns if name in marked),
             *MEASURES.values(),
             *("images_per_second", "parameters"),
         ]
@@ -310,6 +320,7 @@ def to_csv(sheet: Sheet) -> str:
             mean = line.columns[name]
             numbers = (mean.value, mean.low, mean.high, mean.family_low, mean.family_high, mean.sd)
             values += ["" if number is None else f"{number:.6f}" for number in numbers] + [mean.missing]
+        values += [csv_cell("; ".join(line.columns[name].seen)) for name in sheet.board.columns if name in marked]
         cost = sheet.costs.get(line.detector)
         ranks = ["" if rank is None else rank for rank in (line.rank, line.rank_low, line.rank_high)]
         speed = cost.images_per_second if cost and cost.images_per_second is not None else ""

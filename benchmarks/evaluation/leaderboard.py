@@ -43,6 +43,11 @@ class Standing(_Record):
     sd: float | None = Field(description="standard deviation over seeds; null with one seed")
     cells: int = Field(description="cells that are there")
     missing: int = Field(description="cells that other detectors have and this one lacks")
+    seen: dict[str, str] = Field(
+        {},
+        exclude_if=lambda tests: not tests,
+        description="test sets of the column that it was trained on -> why they count as such",
+    )
 
 
 class Line(_Record):
@@ -108,6 +113,7 @@ class Leaderboard(_Record):
     tests: dict[tuple[str, str, str], str] = Field(
         {}, exclude=True, description="trained_on, tested_on, perturbation of the primary column's tests -> family"
     )
+    tests_of: dict[str, set[str]] = Field({}, exclude=True, description="column -> the test sets of its cells")
     detectable: float | None = Field(description="minimum detectable difference of the primary at 80 % power")
 
     @property
@@ -177,6 +183,7 @@ def ranked(
             for of in cells.values()
             for cell in of.get(chosen, [])
         },
+        tests_of={name: {where.tested_on for where in expected[name]} for name in known},
         columns={name: meanings[name] if meanings else meaning_of_column(name) for name in known},
         lines=lines,
         differences=differences,

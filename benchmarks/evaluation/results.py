@@ -285,6 +285,9 @@ class DetectorFacts(_Record):
     seconds: float = Field(description="wall time of the fit")
     facts: dict[str, Any] = Field(description="what the fit reports of itself")
     history: list[dict[str, float]] = Field(description="one mapping a validation")
+    seen: dict[str, str] = Field(
+        {}, exclude_if=lambda tests: not tests, description="external test sets that it was trained on -> why"
+    )
 
 
 class StageFacts(_Record):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.evaluation.audits import failed
 from benchmarks.evaluation.cells import cells_of, joined
+from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.formats import Cost, Sheet
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
@@ -41,6 +42,7 @@ def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
     board = with_thresholds(board, {report.name: report.results.cells for report in reports})
     fits = [fit for report in reports for fit in report.results.detectors]
+    board = with_marks(board, fits)
     version = protocols[reports[0].name].version
     return Sheet(board, _title(reports), version, _costs(fits), _shortcuts(reports))
 

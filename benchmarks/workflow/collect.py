@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.external import one_class_rates, set_means
+from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.map_leaderboard import board_of_run
@@ -44,6 +45,7 @@ from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
 from benchmarks.workflow.map_pictures import map_pictures
+from benchmarks.workflow.seen_files import RunFiles
 from benchmarks.workflow.source_pictures import beside_sources, finder
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.explain import Explain
@@ -91,6 +93,7 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     # `bench reproduce` computes again from those rows is identical.
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))
     board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
+    board = with_marks(board, results.detectors) if board else None
     masks = read_rows(file) if (file := job.path(report.evaluation) / MASKS).is_file() else None
     maps = board_of_run(masks, results.localisation)
     means = [*(means_of(board) if board else []), *set_means(cells)]
@@ -127,6 +130,13 @@ class _Collected:
     def faces(self) -> FaceSet:
         """The real faces."""
         return self.job.faces(self.report.data)
+
+    @cached_property
+    def _files(self) -> RunFiles:
+        """Files of training images and of external pairs."""
+        training = [self.faces, *(self.job.faces(stage) for stage in self.first.values())]
+        pairs = [(stage.tested_as, self.job.faces(stage)) for stage in self.report.external]
+        return RunFiles(training, pairs)
 
     @cached_property
     def shown(self) -> bool:
@@ -347,6 +357,7 @@ class _Collected:
             seconds=self.manifests[stage.key].seconds,
             facts=card["facts"],
             history=card["history"],
+            seen=self._files.seen(card.get("seen", []), fitted=isinstance(stage, Fit)),
         )
 
     def _evidence(self) -> Evidence:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 import benchmarks.workflow.planner  # noqa: F401 - registers every stage in `Stage.actions`
+from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.metric_facts import MetricFacts
@@ -68,6 +69,7 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     )
     # "" stands for the one suite where several may be ranked together
     ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
+    ranked = with_marks(ranked, results.detectors) if ranked else None
     results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
     board = ranked if results.suite else None
     # Written beside and exchanged at the end: an error in between leaves the old report whole.

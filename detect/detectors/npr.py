@@ -34,11 +34,14 @@ class NprNetwork(nn.Module):
         # 512 channels after stage 2
         self.fc1 = ExactLinear(512, 1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images [N, 3, H, W] to logits float32 [N, 1]; a last odd row or column is left out."""
+    def residual(self, inputs: Tensor) -> Tensor:
+        """Return what the stem sees of images [N, 3, H, W]; a last odd row or column is left out."""
         # the factor is that of the authors' code
-        x = neighbouring_pixels(inputs) * (2 / 3)
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        return neighbouring_pixels(inputs) * (2 / 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map images [N, 3, H, W] to logits float32 [N, 1]."""
+        x = self.maxpool(self.bn1(self.conv1(self.residual(inputs))).relu())
         # [N, 256, h, w], then [N, 512, h / 2, w / 2]
         x = self.layer2(self.layer1(x))
         logits: Tensor = self.fc1(x.mean(dim=(2, 3)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detect.detectors.base import FitContext, FitData, FitSummary
 from detect.detectors.feature_based import RegressionDetector, RegressionSettings
-from detect.layers.backbones import Backbone, make_backbone
+from detect.layers.backbones import SHORT_NAMES, Backbone, make_backbone
 from detect.weights import load_weights, read_tensors, write_tensors
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import digest_file
@@ -127,14 +127,15 @@ class ClipProbe(Probe[ClipSettings]):
 
 @functools.cache
 def probe_of(name: str) -> type[Probe[ProbeSettings]]:
-    """The probe of a timm network, or of "facenet".
+    """The probe of a timm network, by timm's name or one of `SHORT_NAMES`, or of "facenet".
 
     Raises:
         UnknownNameError: timm has no such network.
     """
     import timm  # takes seconds to import
 
+    name = SHORT_NAMES.get(name, name)
     if name != "facenet" and not timm.is_model(name):
-        raise UnknownNameError("backbone", name, [*timm.list_models(), "facenet"])
+        raise UnknownNameError("backbone", name, [*timm.list_models(), *SHORT_NAMES, "facenet"])
     described = {"backbone_name": name, "__doc__": Probe.__doc__, "__module__": __name__}
     return type("Probe", (Probe,), described)

@@ -25,6 +25,11 @@ DETECTORS = Registry(
         "gramnet": "detect.detectors.gramnet:GramNet",
         "npr": "detect.detectors.npr:Npr",
         "ferretnet": "detect.detectors.ferretnet:FerretNet",
+        "safe": "detect.detectors.safe:Safe",
+        "tiny-ladeda": "detect.detectors.tiny_ladeda:TinyLadeda",
+        "capsule": "detect.detectors.capsule:Capsule",
+        "deepfakebench-xception": "detect.detectors.deepfakebench:BenchXception",
+        "deepfakebench-efficientnet-b4": "detect.detectors.deepfakebench:BenchEfficientNetB4",
         "self-blended": "detect.detectors.self_blended:SelfBlendedDetector",
         # localisers: where an image was altered, and so whether
         "unet": "detect.detectors.unet:UNetLocaliser",
@@ -55,6 +60,9 @@ DETECTORS = Registry(
         # frozen embeddings
         "probe:": "detect.detectors.probe:probe_of",
         "clip-probe": "detect.detectors.probe:ClipProbe",
+        "univfd": "detect.detectors.clip_heads:Univfd",
+        "rine": "detect.detectors.clip_heads:Rine",
+        "tune:": "detect.detectors.tune:tuned",
         # several together
         "mean:": "detect.detectors.mean:mean_of",
         # controls
@@ -68,4 +76,5 @@ EXAMPLES = {  # of the names that end with a colon, for lists
     "mean:": "mean:xception+dct",
     "probe:": "probe:resnet50",
     "timm:": "timm:resnet18",
+    "tune:": "tune:vit_small_patch14_dinov2",
 }

@@ -78,11 +78,20 @@ class TimmDetector(NetworkDetector[T]):
         self.adapt(network)
         if weights not in ("scratch", "imagenet"):
             path = Path(weights).expanduser()
-            load_weights(network, read_tensors(path), source=f"weights file {path}", head=_head_of(network))
+            load_weights(
+                network,
+                self.renamed(network, read_tensors(path)),
+                source=f"weights file {path}",
+                head=head_of(network),
+            )
         # not of a blank network: the size was tried in the fit
         if not blank:
             self._try(network)
         return network
+
+    def renamed(self, network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of a weights file with the names of the network."""
+        return tensors
 
     def adapt(self, network: nn.Module) -> None:
         """Change the new network in place; a file's weights are read afterwards, timm's before.
@@ -91,7 +100,7 @@ class TimmDetector(NetworkDetector[T]):
         number of outputs, which with one output gives logits in the tens.
         """
         parameters_by_name = dict(network.named_parameters())
-        for name in _head_of(network):
+        for name in head_of(network):
             # biases keep what timm gave them
             if name.endswith("weight"):
                 normal_(parameters_by_name[name], std=0.02)
@@ -167,7 +176,7 @@ def timm_named(name: str) -> type[TimmDetector[TimmSettings]]:
     return Named
 
 
-def _head_of(network: nn.Module) -> list[str]:
+def head_of(network: nn.Module) -> list[str]:
     """Return names of the weights that make logits of features; networks with two heads have two of each."""
     heads = network.pretrained_cfg["classifier"]  # type: ignore[index]
     prefixes = [heads] if isinstance(heads, str) else heads or []

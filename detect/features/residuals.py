@@ -28,6 +28,33 @@ def neighbouring_pixels(images: Tensor) -> Tensor:
     return even - interpolate(interpolate(even, scale_factor=0.5), scale_factor=2.0)
 
 
+def diagonal_details(images: Tensor) -> Tensor:
+    """Return the diagonal details of one level of the wavelet transform bior1.3, borders mirrored, as SAFE uses them.
+
+    The high-pass filter of bior1.3 is that of Haar: a detail is half of a - b - c + d over a 2 x 2 cell. The low-pass
+    filter with its six taps, which details do not use, makes the transform reach two pixels beyond the image.
+
+    Args:
+        images: float [N, C, H, W], H and W at least 3.
+
+    Returns:
+        The same type, [N, C, floor((H + 5) / 2), floor((W + 5) / 2)].
+    """
+    height, width = images.shape[-2:]
+    # mirrored with the border pixel repeated: ..., x1, x0 | x0, x1, ..., in whole cells of two
+    rows, columns = (_mirrored(size, images.device) for size in (height, width))
+    whole = images[..., rows, :][..., columns]
+    across = whole[..., 0::2] - whole[..., 1::2]
+    return (across[..., 0::2, :] - across[..., 1::2, :]) / 2
+
+
+def _mirrored(size: int, device: torch.device) -> Tensor:
+    """Return the index of pixels -2, -1, ..., to the end of the last cell that begins within size + 1."""
+    index = torch.arange(-2, 2 * ((size + 5) // 2) - 2, device=device)
+    index = torch.where(index < 0, -1 - index, index)
+    return torch.where(index >= size, 2 * size - 1 - index, index)
+
+
 def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
     """Return the median of each 3 x 3 window, pixels outside the image counting as 0.
 

@@ -16,6 +16,12 @@ from forge.core.errors import InputError
 from forge.core.seeding import seed_torch
 
 FACENET = "facenet"
+SHORT_NAMES = {  # of networks that many papers start from -> timm's name
+    "clip": "vit_base_patch16_clip_quickgelu_224",
+    "dinov2": "vit_base_patch14_dinov2",
+    "dinov3": "vit_base_patch16_dinov3",
+    "siglip": "vit_base_patch16_siglip_224",
+}
 
 Triple = tuple[float, float, float]
 
@@ -105,7 +111,7 @@ def _timm(name: str, weights: str, input_size: int | None) -> Backbone:
     else:
         network = timm.create_model(name, pretrained=False, num_classes=outputs, **size)
     if weights not in ("hub", "random"):
-        load_weights(network, _own_names(network, read_tensors(Path(weights))), source=f"weights file {weights}")
+        load_weights(network, own_names(network, read_tensors(Path(weights))), source=f"weights file {weights}")
     if published is None:
         return Backbone(network, input_size or 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), unit=clip)
     return Backbone(
@@ -122,7 +128,7 @@ def _outputs(name: str) -> int:
     return int(published.num_classes) if published is not None and published.num_classes else 512
 
 
-def _own_names(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def own_names(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename what open_clip and other publishers call differently, and drop the classifier that is not used."""
     renamed = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if renamed is not None:

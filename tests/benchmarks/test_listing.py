@@ -32,7 +32,7 @@ def test_a_family_is_shown_with_an_example_that_is_known(bench):
 def test_the_list_says_which_preset_gives_random_weights(bench):
     rows = {row["name"]: row for row in json.loads(bench("list", "detectors", "--json")[1])}
     random = {name for name, row in rows.items() if "random weights at preset" in row["variant"]}
-    assert random == {"clip-probe", "probe:NAME"}
+    assert random == {"clip-probe", "probe:NAME", "capsule", "univfd", "rine"}
     assert rows["clip-probe"]["variant"].endswith("random weights at preset smoke: that says nothing of the method")
 
 

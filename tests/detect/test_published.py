@@ -121,7 +121,8 @@ def write_keras(path: Path, weights: Weights, *, under: str = "") -> Path:
 @pytest.mark.parametrize(("name", "first", "under"), [("meso4", 5, ""), ("mesoinception4", 1, "model_weights")])
 def test_mesonet_gives_the_logits_of_keras(name, first, under, tmp_path):
     weights = random_weights(first, name == "mesoinception4")
-    file = write_keras(tmp_path / "published.h5", weights, under=under)
+    # the authors publish MesoInception_F2F without a suffix
+    file = write_keras(tmp_path / ("MesoInception_F2F" if under else "published.h5"), weights, under=under)
     trained = import_published(name, file, tmp_path / "detector")
     images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     real = np.array([probability_of_real(image, weights, first, name == "mesoinception4") for image in images])

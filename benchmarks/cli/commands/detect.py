@@ -22,7 +22,7 @@ Examples:
 """
 
 
-# Without the name of a command it scores photos; `export` and `import` are the other commands.
+# Without the name of a command it scores photos; `export`, `import` and `published` are the other commands.
 app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
 
 
@@ -91,7 +91,7 @@ def detect(
 ) -> None:
     """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
 
-    A run that is called like a command (export, import) is named by its path: bench detect reports/import PHOTO.
+    A run that is called like a command (export, import, published) is named by its path: bench detect reports/import PHOTO.
     """
 
 
@@ -139,7 +139,9 @@ def export(
 @app.command("import")
 @implemented_in("benchmarks.cli.detect")
 def import_weights(
-    name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
+    name: Annotated[
+        str, typer.Argument(help="Detector that the weights are of, e.g. meso4; bench detect published lists them.")
+    ],
     file: Annotated[Path, typer.Argument(help="File as its authors published it (.h5, .pth, .pt or .safetensors).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
     resolution: Annotated[
@@ -148,9 +150,33 @@ def import_weights(
             "--resolution", min=8, max=1024, help="Resolution of the images it will score. [default: the authors']"
         ),
     ] = None,
+    backbone: Annotated[
+        Path | None,
+        typer.Option("--backbone", help="Pretrained network that the file continues (.safetensors): CLIP, or VGG-19."),
+    ] = None,
 ) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run.
 
     The detector is used as it is, not fitted: with photos (bench detect FOLDER PHOTO) or in a run
     (bench run --detector FOLDER).
+    """
+
+
+@app.command("published")
+@implemented_in("benchmarks.cli.published")
+def published(
+    name: Annotated[str | None, typer.Argument(help="Of one of them: the figures that its authors reported.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Run that tested it: fills in the column of reproduced values.")
+    ] = None,
+    reports: options.Reports = options.REPORTS,
+    as_json: options.Json = False,
+) -> None:
+    """List published detectors that can be imported: weights, licence, preprocessing.
+
+    Published against reproduced values: import the weights, test them on the set, then name the run:
+
+      bench detect import cnndetection blur_jpg_prob0.5.pth
+      bench run -g dcgan -d cnndetection-published --external stylegan=0_real,1_fake
+      bench detect published cnndetection --run RUN
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.evaluation.formats import Sheet, interval, rank, standing
+from benchmarks.evaluation.formats import Sheet, interval, mark, rank, standing
 from benchmarks.evaluation.leaderboard import Leaderboard, Spread
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
@@ -59,7 +59,7 @@ def leaderboard_content(board: Leaderboard, protocol: int) -> LeaderboardContent
                 # "missing": some of its tests failed; "not run": the run asked for none
                 fields.append(Mean(None, *(("missing", text) if column.cells else ("not run", ""))))
             else:
-                fields.append(Mean(round(10 * column.value), value, ends))
+                fields.append(Mean(round(10 * column.value), value + mark(column), ends))
         lines.append((rank(line), line.detector, line.rank == 1, fields))
     columns = [(name, board.columns[name]) for name in names]
     return LeaderboardContent(board.primary, columns, lines, Sheet(board, "", protocol, {}).notes, board.spreads)

@@ -27,21 +27,33 @@ from forge.faces.faceset import FaceSet
 pytestmark = pytest.mark.e2e
 
 # families are tried by one of their members
-MEMBERS = {"timm:": "timm:resnet18", "mean:": "mean:dct+trivial-cues", "probe:": "probe:resnet18"}
+MEMBERS = {
+    "timm:": "timm:resnet18",
+    "mean:": "mean:dct+trivial-cues",
+    "probe:": "probe:resnet18",
+    "tune:": "tune:test_vit",
+}
 # networks of timm under names of their own, with no code of their own: what timm:resnet18 does, they do; and face-x-ray
-# does what self-blended and unet do; test_networks.py looks at the layers that resnet50-nodown leaves out
-ALIKE = {"convnext-tiny", "efficientnet-b0", "face-x-ray", "mobilenetv3", "resnet50", "resnet50-nodown"}
+# does what self-blended and unet do, univfd what rine does; test_networks.py looks at the layers that resnet50-nodown
+# leaves out
+ALIKE = {
+    *("convnext-tiny", "efficientnet-b0", "face-x-ray", "mobilenetv3", "resnet50", "resnet50-nodown"),
+    *("deepfakebench-xception", "deepfakebench-efficientnet-b4", "univfd"),
+}
 NAMES = [MEMBERS.get(name, name) for name in DETECTORS.entries if name not in ALIKE]
 
 # large networks learn the planted artefact in fewer steps than their smoke presets take
 SHORT = {"max_images": 96, "validate_every": 96, "val_limit": 8}
 SHORTER: dict[str, dict[str, object]] = dict.fromkeys(
-    ("xception", "f3net", "spsl", "freqnet", "gramnet", "timm:resnet18"), SHORT
+    ("xception", "f3net", "spsl", "freqnet", "gramnet", "timm:resnet18", "safe", "tiny-ladeda"), SHORT
 )
 SHORTER["spsl"] = SHORT | {"max_images": 160, "validate_every": 160}
+SHORTER["capsule"] = SHORT | {"max_images": 160, "validate_every": 160}
+SHORTER["rine"] = SHORT | {"max_images": 192, "validate_every": 192}
 SHORTER["f3net"] = SHORT | {"middle": 0}
 SHORTER["self-blended"] = {"network": "meso4", "copies": 1, "options": {"batch": 8, "max_images": 64}}
-# the controls, which must not find it, self-blended, which never sees a forgery, and maps without learning
+# the controls, which must not find it, self-blended, which never sees a forgery, maps without learning, and a network
+# whose gradient filter is zero on a checkerboard
 BLIND = {
     "random",
     "metadata",
@@ -51,6 +63,7 @@ BLIND = {
     "disc-ensemble",
     "noise-map",
     "copy-move-match",
+    "tiny-ladeda",
 }
 UNTRAINED = {"random", "noise-map", "copy-move-match"}
 # scores of counts, hashes, hidden states, or of gradients that are taken as pictures

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from detect.detectors.registry import DETECTORS
-from detect.detectors.timm_network import TimmSettings, _head_of, timm_named
+from detect.detectors.timm_network import TimmSettings, head_of, timm_named
 from detect.training.settings import with_defaults
 from forge.core.errors import InputError, UnknownNameError
 
@@ -60,7 +60,7 @@ def test_weights_of_a_file_are_the_start_and_its_other_head_is_replaced(name, tm
     source = timm.create_model(name, num_classes=7, **size)
     save_file(source.state_dict(), tmp_path / "start.safetensors")
     network = made(name, weights=str(tmp_path / "start.safetensors")).build()
-    head = set(_head_of(network))
+    head = set(head_of(network))
     for key, value in network.state_dict().items():
         if key in head:
             assert value.shape[0] == 1
@@ -69,10 +69,10 @@ def test_weights_of_a_file_are_the_start_and_its_other_head_is_replaced(name, tm
 
 
 @pytest.mark.parametrize("name", ["resnet50", "efficientnet-b0", "convnext-tiny", "mobilenetv3", "xception"])
-def test_the_head_of_each_preset_is_found(name):
+def test_thehead_of_each_preset_is_found(name):
     with torch.device("meta"):
         network = timm.create_model(DETECTORS.load(name).timm_name, num_classes=1)
-    shapes = {key: tuple(network.state_dict()[key].shape) for key in _head_of(network)}
+    shapes = {key: tuple(network.state_dict()[key].shape) for key in head_of(network)}
     assert sorted(shape[0] for shape in shapes.values()) == [1, 1] and len(shapes) == 2
 
 
