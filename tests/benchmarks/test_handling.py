@@ -129,6 +129,12 @@ def test_a_shifted_grid_is_told_from_an_aligned_one():
     assert shifted.table["grid_row"].mode()[0] == 5 and shifted.table["grid_column"].mode()[0] == 3
 
 
+def test_grids_of_many_qualities_are_named_together(real):
+    table = real.table.assign(jpeg_quality=range(40, 40 + COUNT))
+    finding = handling.handling(real, FileCues(table, real.corners))
+    assert "a grid of some quality in 0 % of real, 100 % of forged" in finding.sentence
+
+
 @pytest.mark.parametrize("change", [unchanged, jpeg_once, marked, bordered, brighter, clipped, grey])
 def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
     finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))

@@ -213,14 +213,26 @@ def _detail(name: str, features: NDArray[Any], label: Labels) -> str:
     """Describe a cue: the value whose shares differ most between the classes, or the position of a mark."""
     if name == "corner mark":
         return f", {_corner(features, label)}"
-    shares = [_shares(features[label == forged]) for forged in (False, True)]
+    if name == "JPEG grid":
+        # of many qualities none may stand out; that there is a grid may
+        visible = np.where(features == _NO_GRID, _NO_GRID, _ANY_GRID)
+        grids, any_grid = (_shares_by_class(values, label) for values in (features, visible))
+        most = max(abs(_apart(grids, value)) for value in grids[0].keys() | grids[1].keys())
+        if abs(_apart(any_grid, _ANY_GRID)) > 2 * most:
+            features = visible
+    shares = _shares_by_class(features, label)
     value = max(sorted(shares[0].keys() | shares[1].keys()), key=lambda key: abs(_apart(shares, key)))
     real, forged = (100 * share.get(value, 0.0) for share in shares)
     return f", {_WORDS[name](value)} in {real:.0f} % of real, {forged:.0f} % of forged"
 
 
-def _shares(values: NDArray[Any]) -> dict[str, float]:
-    return {value: count / len(values) for value, count in Counter(values.tolist()).items()}
+def _shares_by_class(values: NDArray[Any], label: Labels) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the share of each value among real and among forged images."""
+    real, forged = (Counter(values[label == of].tolist()) for of in (False, True))
+    return (
+        {value: count / real.total() for value, count in real.items()},
+        {value: count / forged.total() for value, count in forged.items()},
+    )
 
 
 def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
@@ -230,10 +242,13 @@ def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
     return difference if value not in _NOTHING else difference / 1000
 
 
-_NOTHING = ("", "0", "255", "False", "0 0 0", "0 0 0 0", "RGB")
+_NO_GRID, _ANY_GRID = "0 0 0", "any"
+_NOTHING = ("", "0", "255", "False", _NO_GRID, "0 0 0 0", "RGB")
 
 
 def _grid(value: str) -> str:
+    if value == _ANY_GRID:
+        return "a grid of some quality"
     quality, row, column = value.split()
     if quality == "0":
         return "none"
