@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks.evaluation.audits import handling
+from benchmarks.evaluation.audits import handling, learners
 from benchmarks.evaluation.audits.file_cues import FileCues, measure
 from benchmarks.evaluation.audits.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
@@ -129,6 +129,12 @@ def test_a_shifted_grid_is_told_from_an_aligned_one():
     assert shifted.table["grid_row"].mode()[0] == 5 and shifted.table["grid_column"].mode()[0] == 3
 
 
+def test_grids_of_many_qualities_are_named_together(real):
+    table = real.table.assign(jpeg_quality=range(40, 40 + COUNT))
+    finding = handling.handling(real, FileCues(table, real.corners))
+    assert "a grid of some quality in 0 % of real, 100 % of forged" in finding.sentence
+
+
 @pytest.mark.parametrize("change", [unchanged, jpeg_once, marked, bordered, brighter, clipped, grey])
 def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
     finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))
@@ -162,6 +168,35 @@ def test_faces_against_forgeries_of_the_same_pipeline_pass_and_their_content_is_
 def test_content_of_two_halves_says_nothing(faces):
     scaled = np.stack([np.asarray(Image.fromarray(face).resize((64, 64))) for face in faces])
     assert "do not give the class away" in handling.content(scaled[:48], scaled[48:]).sentence
+
+
+def alike_in_a_corner(pixels):
+    """As a weak generator makes faces: the more alike, the nearer to the lower left corner."""
+    away = np.maximum(np.arange(SIDE), np.arange(SIDE)[::-1, None])  # columns from the left, rows from below
+    weight = np.clip(away / 18, 0, 1)[..., None]
+    return (weight * pixels + (1 - weight) * 40).astype(np.uint8)
+
+
+def test_corners_of_a_generator_whose_faces_are_alike_are_no_mark(real, monkeypatch):
+    forged = cues(range(COUNT, 2 * COUNT), alike_in_a_corner)
+    assert handling.handling(real, forged).passed is True
+    monkeypatch.setattr(learners, "BESIDE", 0.0)  # what a mark has beside it is what tells them
+    assert "corner mark" in handling.handling(real, forged).sentence
+
+
+def halved(pixels):
+    small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(small.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC))
+
+
+def test_files_that_were_halved_and_enlarged_are_named_by_their_own_pixels():
+    images = [photo(i, 2 * SIDE) for i in range(2 * 24)]
+    made = [*images[:24], *map(halved, images[24:])]
+    files = [measure(Item(str(i), stored(image)) for i, image in enumerate(side)) for side in (made[:24], made[24:])]
+    small = np.stack([halved(image)[::2, ::2] for image in images])  # the same for both sides at the test's size
+    finding = handling.content(small[:24], small[24:], files=tuple(files))
+    assert finding.passed is None and re.search("tell the class: fine detail of the files .AUC 1.00", finding.sentence)
+    assert "do not give the class away" in handling.content(small[:24], small[24:], files=(files[0], files[0])).sentence
 
 
 def test_colour_and_mean_image_are_named():

@@ -40,19 +40,30 @@ def shared_identities(rows: pd.DataFrame) -> Finding:
     return Finding(audit="identities", passed=not torn, sentence=sentence, numbers={"in two splits": float(len(torn))})
 
 
-def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
-    """Test that two sets of images share no near duplicates.
+def copies(pairs: Sequence[tuple[str, str]], between: str, *, equal: int = 0, across: bool = False) -> Finding:
+    """Test that two sets of images share no photo.
 
     Args:
-        pairs: ids of the images that show the same photo.
+        pairs: names of the images that show the same photo.
         between: description of the two sets, e.g. "two splits of the real faces".
+        equal: number of the pairs whose pixels are equal, mirrored ones too; the first of `pairs`.
+        across: whether one set is real and the other forged. A forgery may be an edit of a photo of the other set, so
+            that only equal pixels fail: the same image with both labels.
     """
+    judged = pairs[:equal] if across and equal else pairs
     sentence = f"No photo is in {between}."
     if pairs:
-        shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
-        sentence = f"{len(pairs)} photos are in {between}: {shown}."
-    numbers = {"pairs": float(len(pairs))}
-    return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
+        photos, alike = len({second for _, second in judged}), ""
+        if equal:
+            alike = ", pixel for pixel" if equal == len(judged) else f", {equal} of the pairs pixel for pixel"
+        shown = ", ".join(f"{a} and {b}" for a, b in judged[:3])
+        sentence = f"{photos} photos are in {between}{alike}: {shown}."
+    if across and len(pairs) > equal:
+        nearly = f"{len(pairs) - equal} more pairs are nearly equal" if equal else "Their pixels differ"
+        sentence += f" {nearly}: edits of these photos, or copies saved again."
+    passed = None if across and pairs and not equal else not pairs
+    numbers = {"pairs": float(len(pairs)), "equal": float(equal)}
+    return Finding(audit=f"copies in {between}", passed=passed, sentence=sentence, numbers=numbers)
 
 
 def labels(real: pd.DataFrame, forged: pd.DataFrame, columns: Sequence[str]) -> Finding:

@@ -1,7 +1,8 @@
 """Handling cues of an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
 
 These cues depend on how a file was saved, cropped, marked or converted, and not on its content. They are
-measured on the file's own pixels, before a photo is cropped and resized for a detector.
+measured on the file's own pixels, before a photo is cropped and resized for a detector. So is fine detail, which
+enlarging leaves out; a forgery may also be soft of itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from detect.features.jpeg import visible_grid
 from forge.faces.imaging.decode import Decoded, Unusable, decode
+from forge.faces.imaging.luma import LUMA
 from forge.faces.sources.base import Item
 
 Images = NDArray[np.uint8]
@@ -25,6 +27,7 @@ Images = NDArray[np.uint8]
 CORNER = 8  # pixels a side of the patch that is kept of each corner
 CROP = 96  # pixels a side, at most, of the part in which a JPEG grid is looked for
 WIDEST = 12  # pixels; a wider border is part of the picture
+DETAIL_BAND = 0.25  # cycles per pixel: an image that was halved and enlarged has next to nothing above it
 FLAT = 6  # grey levels by which pixels of one border may differ, after JPEG too
 GRID_COLUMNS = ["jpeg_quality", "grid_row", "grid_column"]
 
@@ -86,7 +89,7 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
     Returns:
         mode: of the stored pixels; metadata: names, joined; grey: red, green and blue are equal everywhere; darkest,
         brightest: extreme levels; border: pixels of one colour at each edge (top, bottom, left, right), as text;
-        borders: number of edges that have them.
+        borders: number of edges that have them; fine_detail: see `_fine_detail`.
     """
     # each edge becomes the top: mirrored for the bottom, transposed for left and right
     widths = [_border(side) for side in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1])]
@@ -99,6 +102,7 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
         "brightest": int(np.flatnonzero(levels)[-1]),
         "border": " ".join(map(str, widths)),
         "borders": sum(width > 0 for width in widths),
+        "fine_detail": _fine_detail(_crop(pixels)),
     }
 
 
@@ -130,6 +134,22 @@ def _crop(pixels: Images) -> Images:
     # (side - CROP) / 2 rounded down to a multiple of 8, so that a grid that starts at the file's corner is not shifted
     top, left = (max(0, (side - CROP) // 16) * 8 for side in pixels.shape[:2])
     return pixels[top : top + CROP, left : left + CROP]
+
+
+def _fine_detail(crop: Images) -> float:
+    """Return the decimal logarithm of the power above `DETAIL_BAND` as a share of that from half of it up to it.
+
+    Args:
+        crop: uint8 [h, w, 3].
+    """
+    luma = crop.astype(np.float64) @ np.array(LUMA)
+    # a Hann window: opposite edges of a crop differ, and that jump has power at all frequencies
+    window = np.outer(*(np.hanning(side + 2)[1:-1] for side in luma.shape))
+    power = np.abs(np.fft.fft2((luma - luma.mean()) * window)) ** 2
+    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) for side in luma.shape), indexing="ij"))
+    fine = power[radius > DETAIL_BAND].sum()
+    coarse = power[(radius > DETAIL_BAND / 2) & (radius <= DETAIL_BAND)].sum()
+    return float(np.log10((fine + 1) / (coarse + 1)))  # one: below the power of rounding, for crops without detail
 
 
 def _grids(crops: Sequence[Images]) -> NDArray[np.int64]:

@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.audits import CUE, LEVEL
-from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
+from benchmarks.evaluation.audits.file_cues import FileCues
 from benchmarks.evaluation.audits.learners import (
-    SAME,
-    VARIES,
     Labels,
     Learn,
+    find_mark,
     learn_ceiling,
     learn_floor,
     learn_linear,
@@ -63,14 +62,13 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
         return np.concatenate([part.to_numpy(dtype=str) for part in joined])
 
     groups = groups_of(*(table.get("identity") for table in tables))
-    # [n, 4, 8, 8, 3] to [n, 256, 3]: positions of all four corners
-    corners = np.concatenate([real.corners, forged.corners])
+    corners = np.concatenate([real.corners, forged.corners])  # [n, 4, 8, 8, 3]
     cues: dict[str, tuple[Learn, NDArray[Any]]] = {
         "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
         "darkest level": (learn_floor, column("darkest")),
         "brightest level": (learn_ceiling, column("brightest")),
         "border": (learn_shares, column("border")),
-        "corner mark": (learn_mark, corners.reshape(len(corners), -1, 3)),
+        "corner mark": (learn_mark, corners),
         "grey stored as colour": (learn_shares, column("grey")),
         "metadata": (learn_shares, column("metadata")),
         "pixel mode": (learn_shares, column("mode")),
@@ -92,32 +90,33 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     return Finding(audit="handling", passed=not telling, sentence=sentence, numbers=numbers)
 
 
-def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series] | None = None) -> Finding:
+def content(
+    real: Images,
+    forged: Images,
+    identities: tuple[pd.Series, pd.Series] | None = None,
+    files: tuple[FileCues, FileCues] | None = None,
+) -> Finding:
     """Report how well trivial cues of the content tell the class; a forgery may be told by its content.
 
     Args:
         real: uint8 [n, H, W, 3].
         forged: uint8 [m, H, W, 3].
         identities: names of people and clips, [n] and [m], missing where unknown.
+        files: cues of the files of both sides, whose fine detail is judged at their own resolution.
     """
     label = np.repeat([False, True], [len(real), len(forged)])
     groups = None if identities is None else groups_of(*identities)
-    plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
-    grey = np.concatenate([describe(images)[1] for images in (real, forged)])
-    # 16 x 16 grey thumbnails averaged to 8 x 8: 64 features, few enough for a linear learner; [n, 8, 2, 8, 2]
-    mean_image = grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64)
-    # the first six cues are means and deviations of R, G, B, the last is sharpness
-    cues = {
-        # differences to green: independent of brightness
-        "colour": np.stack([plain[:, 0] - plain[:, 1], plain[:, 2] - plain[:, 1], plain[:, 3:6].std(1)], axis=1),
-        "brightness": plain[:, :3].mean(1, keepdims=True),
-        "contrast": plain[:, 3:6].mean(1, keepdims=True),
-        "sharpness": plain[:, 6:],
-        "mean image": mean_image,
-    }
+    cues = {name: (label, features, groups) for name, features in _plain_cues(real, forged).items()}
+    if files:
+        tables = [side.table for side in files]
+        detail = np.concatenate([table["fine_detail"].to_numpy(np.float64) for table in tables])
+        sides = np.repeat([False, True], [len(table) for table in tables])
+        of_files = groups_of(*(table.get("identity") for table in tables))
+        cues["fine detail of the files"] = (sides, detail[:, None], of_files)
     telling, numbers = [], {}
-    for name, features in cues.items():
-        value, interval = judge(label, features, learn_linear, level=LEVEL, groups=groups)
+    for name, (classes, features, clips) in cues.items():
+        # Bonferroni: six cues share one error of a thousandth
+        value, interval = judge(classes, features, learn_linear, level=1 - (1 - LEVEL) / len(cues), groups=clips)
         numbers[name] = value
         if value >= CUE and interval.low > 0.5:
             telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}])")
@@ -128,6 +127,22 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
         else "Colour, brightness, contrast, sharpness and the mean image do not give the class away."
     )
     return Finding(audit="trivial cues", passed=None, sentence=sentence, numbers=numbers)
+
+
+def _plain_cues(real: Images, forged: Images) -> dict[str, NDArray[np.float64]]:
+    """Return name of a trivial cue -> its features of all images, real ones first, [n + m, features]."""
+    plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
+    grey = np.concatenate([describe(images)[1] for images in (real, forged)])
+    # the first six cues are means and deviations of R, G, B, the last is sharpness
+    return {
+        # differences to green: independent of brightness
+        "colour": np.stack([plain[:, 0] - plain[:, 1], plain[:, 2] - plain[:, 1], plain[:, 3:6].std(1)], axis=1),
+        "brightness": plain[:, :3].mean(1, keepdims=True),
+        "contrast": plain[:, 3:6].mean(1, keepdims=True),
+        "sharpness": plain[:, 6:],
+        # 16 x 16 grey thumbnails averaged to 8 x 8: 64 features, few enough for a linear learner; [n, 8, 2, 8, 2]
+        "mean image": grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64),
+    }
 
 
 def groups_of(*identities: pd.Series | None) -> NDArray[np.object_] | None:
@@ -198,14 +213,26 @@ def _detail(name: str, features: NDArray[Any], label: Labels) -> str:
     """Describe a cue: the value whose shares differ most between the classes, or the position of a mark."""
     if name == "corner mark":
         return f", {_corner(features, label)}"
-    shares = [_shares(features[label == forged]) for forged in (False, True)]
+    if name == "JPEG grid":
+        # of many qualities none may stand out; that there is a grid may
+        visible = np.where(features == _NO_GRID, _NO_GRID, _ANY_GRID)
+        grids, any_grid = (_shares_by_class(values, label) for values in (features, visible))
+        most = max(abs(_apart(grids, value)) for value in grids[0].keys() | grids[1].keys())
+        if abs(_apart(any_grid, _ANY_GRID)) > 2 * most:
+            features = visible
+    shares = _shares_by_class(features, label)
     value = max(sorted(shares[0].keys() | shares[1].keys()), key=lambda key: abs(_apart(shares, key)))
     real, forged = (100 * share.get(value, 0.0) for share in shares)
     return f", {_WORDS[name](value)} in {real:.0f} % of real, {forged:.0f} % of forged"
 
 
-def _shares(values: NDArray[Any]) -> dict[str, float]:
-    return {value: count / len(values) for value, count in Counter(values.tolist()).items()}
+def _shares_by_class(values: NDArray[Any], label: Labels) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the share of each value among real and among forged images."""
+    real, forged = (Counter(values[label == of].tolist()) for of in (False, True))
+    return (
+        {value: count / real.total() for value, count in real.items()},
+        {value: count / forged.total() for value, count in forged.items()},
+    )
 
 
 def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
@@ -215,10 +242,13 @@ def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
     return difference if value not in _NOTHING else difference / 1000
 
 
-_NOTHING = ("", "0", "255", "False", "0 0 0", "0 0 0 0", "RGB")
+_NO_GRID, _ANY_GRID = "0 0 0", "any"
+_NOTHING = ("", "0", "255", "False", _NO_GRID, "0 0 0 0", "RGB")
 
 
 def _grid(value: str) -> str:
+    if value == _ANY_GRID:
+        return "a grid of some quality"
     quality, row, column = value.split()
     if quality == "0":
         return "none"
@@ -241,15 +271,8 @@ def _corner(features: NDArray[Any], label: Labels) -> str:
     """Name the corner whose pixels are the same in every image of one class."""
     names = ("top left", "top right", "bottom left", "bottom right")
     for forged in (True, False):
-        images = features[label == forged]
-        # [positions]: mean distance from the class's median over images and channels, in grey levels
-        spread = np.abs(images - np.median(images, axis=0)).mean((0, 2))
-        other = features[label != forged]
-        varies = np.abs(other - np.median(other, axis=0)).mean((0, 2)) >= VARIES
-        # pixels of a mark in each corner: the same in this class and varying in the other
-        marked = ((spread <= SAME) & varies).reshape(len(names), CORNER * CORNER).sum(axis=1)
-        # four pixels, as `learn_mark` asks: fewer may agree by chance
-        if marked.max() >= 4:
+        marked = find_mark(features, label, of=forged).sum(axis=(1, 2))  # pixels of a mark in each corner
+        if marked.any():
             side = "forged" if forged else "real"
             return f"{int(marked.max())} pixels {names[int(marked.argmax())]} that are the same in every {side} image"
     return "pixels that are the same in every image"

@@ -18,6 +18,8 @@ STOP_SHARE, BEYOND = 0.2, 0.02  # of a class's images: those that stop at the le
 SAME = 4.0  # grey levels: mean distance from the class's median below which a pixel is the same in every image
 VARIES = 12.0  # grey levels: mean distance from which it is not, in the other class
 MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
+MARK_PIXELS = 4  # at least: fewer agree by chance
+BESIDE = 0.5  # of the other class's spread, which a class must have beside its mark: it ends at once
 
 
 def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
@@ -75,30 +77,54 @@ def learn_ceiling(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any
 def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
     """Learn the share of the pixels that show the mark of forged images, less that of real ones.
 
-    A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
-
     Args:
-        pixels: uint8 [n, positions, 3].
+        pixels: uint8 [n, corners, height, width, 3].
         forged: bool [n].
     """
-    medians, spreads = {}, {}
-    # median image of each class, [positions, 3], and mean distance of its images from it, [positions]
-    for of in (False, True):
-        medians[of] = np.median(pixels[forged == of], axis=0)
-        spreads[of] = np.abs(pixels[forged == of] - medians[of]).mean((0, 2))
-    marks = {of: (spreads[of] <= SAME) & (spreads[not of] >= VARIES) for of in (False, True)}
+    marks = {of: find_mark(pixels, forged, of=of) for of in (False, True)}
+    medians = {of: np.median(pixels[forged == of], axis=0) for of in (False, True)}
 
     def score(fresh: NDArray[Any]) -> Floats:
         total = np.zeros(len(fresh))
         for of, mark in marks.items():
-            # fewer than four pixels agree by chance; more than half of them are a background
-            if 4 <= mark.sum() <= MARK_SHARE * len(mark):
+            if mark.any():
                 # all channels within twice the tolerance of the class's median: [images, pixels of the mark]
                 near = np.abs(fresh[:, mark] - medians[of][mark]).max(axis=2) <= 2 * SAME
                 total += (1 if of else -1) * near.mean(axis=1)
         return total
 
     return score
+
+
+def find_mark(pixels: NDArray[Any], forged: Labels, *, of: bool) -> NDArray[np.bool_]:
+    """Find the mark of a class: at most half of the pixels, the same in each of its images and varying in the other's.
+
+    A mark lies over pictures that go on beside it: there the class varies at least half as much as the other one does.
+    The corners of a generator whose faces are all alike become the same little by little, and are no mark.
+
+    Args:
+        pixels: uint8 [n, corners, height, width, 3].
+        forged: bool [n].
+        of: whether the class is that of the forgeries.
+
+    Returns:
+        bool [corners, height, width], nothing of it where there is no mark.
+    """
+    class_, other = (_spread(pixels[forged == side]) for side in (of, not of))
+    mark = (class_ <= SAME) & (other >= VARIES)
+    if not MARK_PIXELS <= mark.sum() <= MARK_SHARE * mark.size:
+        return np.zeros_like(mark)
+    # neighbours of the mark in its corner; where it fills corners, all pixels that are not of it
+    wide = np.pad(mark, ((0, 0), (1, 1), (1, 1)))
+    near = wide[:, 2:, 1:-1] | wide[:, :-2, 1:-1] | wide[:, 1:-1, 2:] | wide[:, 1:-1, :-2]
+    beside = near & ~mark if (near & ~mark).any() else ~mark
+    ends = np.median(class_[beside] / np.maximum(other[beside], VARIES)) >= BESIDE
+    return mark if ends else np.zeros_like(mark)
+
+
+def _spread(pixels: NDArray[Any]) -> Floats:
+    """Mean distance of each pixel from the median image, over images and channels: [corners, height, width]."""
+    return np.asarray(np.abs(pixels - np.median(pixels, axis=0)).mean((0, -1)), np.float64)
 
 
 def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluation.results import Finding
 
 _BATCH = 2048  # images at a time, so that a set of any size is hashed in constant memory
+_EQUAL = 16  # images of the same pixels with which another one is compared: folders of one image stay linear
 _COMPARED = 1000  # images of each class whose plain numbers are compared
 
 
@@ -34,7 +37,7 @@ class Audit(Stage):
     """
 
     action = "audit"
-    VERSION = 5
+    VERSION = 6
     optional = True
 
     data: Reals
@@ -89,14 +92,17 @@ class Audit(Stage):
         if names.passed is False:  # nothing to fail by: detectors here read pixels alone
             sentence = f"{names.sentence} Detectors here read pixels alone; whoever sees the files is told the class."
             names = names.model_copy(update={"passed": None, "sentence": sentence})
+        cues = FileCues.load(job.path(real_side)), FileCues.load(job.path(forged_side))
         folders = [faces.card.provenance["source"]["folder"] for faces in (real, forged)]
         findings = [
             sides(*folders),
             sources(real.table, forged.table),
             names,
-            handling(*(FileCues.load(job.path(side)) for side in (real_side, forged_side))),
+            handling(*cues),
             # identities keep frames of one clip together in the split of this classifier
-            content(samples[0].read(), samples[1].read(), (samples[0].rows["identity"], samples[1].rows["identity"])),
+            content(
+                samples[0].read(), samples[1].read(), (samples[0].rows["identity"], samples[1].rows["identity"]), cues
+            ),
         ]
         titled = [finding.model_copy(update={"audit": f"{finding.audit}, {title}"}) for finding in findings]
         training = {stage.subject: job.faces(stage) for stage in self.forged}
@@ -116,9 +122,11 @@ def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged
     title = real.card.name
     real_side, forged_side = real.view("test"), forged.view("test")
     findings = [
-        _shared(real_side, forged_side, f"both sides of {title}"),
+        _shared(real_side, forged_side, f"both sides of {title}", across=True),
         _shared(data.view("train"), real_side, f"both the training photos and the real photos of {title}"),
-        _shared(data.view(None), forged_side, f"both the real images of the run and the forgeries of {title}"),
+        _shared(
+            data.view(None), forged_side, f"both the real images of the run and the forgeries of {title}", across=True
+        ),
     ]
     for name, faces in training.items():
         between = f"both the training forgeries of {name} and the forgeries of {title}"
@@ -132,28 +140,58 @@ def _between_splits(faces: FaceSet) -> Finding:
 
     whole = faces.view(None)
     splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
+    described = _describe(whole)
     # duplicates within one split leak nothing
-    pairs = [(str(ids[a]), str(ids[b])) for a, b in near_duplicates(*_described(whole)) if splits[a] != splits[b]]
-    return copies(pairs, "two splits of the real images")
+    pairs = near_duplicates(described.hashes, described.thumbnails)
+    torn = [(str(ids[a]), str(ids[b])) for a, b in pairs if splits[a] != splits[b]]
+    return copies(torn, "two splits of the real images")
 
 
-def _shared(first: FaceView, second: FaceView, between: str) -> Finding:
+def _shared(first: FaceView, second: FaceView, between: str, *, across: bool = False) -> Finding:
     """Find images that stand in two views which must not share any, as they are or mirrored."""
     from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
 
-    ids = [view.rows["id"].to_numpy(dtype=str) for view in (first, second)]
-    count = len(first)
-    pairs = set()
+    names = [_names(view) for view in (first, second)]
+    equal: set[tuple[int, int]] = set()
+    near: set[tuple[int, int]] = set()
+    given, count = _describe(first), len(first)
+    places = defaultdict(list)
+    for position, digest in enumerate(given.digests):
+        places[digest].append(position)
     # Generators are trained with mirrored photos too, so that a mirrored copy is a copy.
     for mirrored in (False, True):
-        described = (_described(first), _described(second, mirrored=mirrored))
+        other = _describe(second, mirrored=mirrored)
+        equal |= {(a, b) for b, digest in enumerate(other.digests) for a in places.get(digest, [])[:_EQUAL]}
         # One search over both views: rows below `count` are the first view's. Pairs within a view are dropped.
-        hashes, thumbnails = (np.concatenate([part[i] for part in described]) for i in (0, 1))
-        pairs |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails).tolist() if a < count <= b}
-    return copies([(str(ids[0][a]), str(ids[1][b])) for a, b in sorted(pairs)], between)
+        hashes = np.concatenate([given.hashes, other.hashes])
+        thumbnails = np.concatenate([given.thumbnails, other.thumbnails])
+        near |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails).tolist() if a < count <= b}
+    pairs = [(names[0][a], names[1][b]) for a, b in [*sorted(equal), *sorted(near - equal)]]
+    return copies(pairs, between, equal=len(equal), across=across)
 
 
-def _described(view: FaceView, *, mirrored: bool = False) -> tuple[Hashes, Thumbnails]:
-    # [n, H, W, 3], reversed along the width
-    parts = [describe(images[:, :, ::-1] if mirrored else images) for images in view.batches(_BATCH)]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+@dataclass(frozen=True)
+class _Described:
+    """What copies among images are found by: digests of pixels for equal ones, the rest for nearly equal ones."""
+
+    digests: list[bytes]
+    hashes: Hashes
+    thumbnails: Thumbnails
+
+
+def _describe(view: FaceView, *, mirrored: bool = False) -> _Described:
+    digests: list[bytes] = []
+    hashes, thumbnails = [], []
+    for images in view.batches(_BATCH):
+        shown = np.ascontiguousarray(images[:, :, ::-1]) if mirrored else images  # [n, H, W, 3], W reversed
+        digests += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in shown]
+        described = describe(shown)
+        hashes.append(described[0])
+        thumbnails.append(described[1])
+    return _Described(digests, np.concatenate(hashes), np.concatenate(thumbnails))
+
+
+def _names(view: FaceView) -> list[str]:
+    """Return the files of images, their ids where they come from none."""
+    files = view.rows["source_file"]
+    return [str(name) for name in files.where(files.notna(), view.rows["id"])]

@@ -36,7 +36,7 @@ class External(FaceStage):
     """
 
     action = "external"
-    VERSION = 3
+    VERSION = 4
     optional = True
 
     pair: str
