@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.cells import cells_of
-from benchmarks.evaluation.external import one_class_rates, set_means
 from benchmarks.evaluation.contamination import with_marks
+from benchmarks.evaluation.external import one_class_rates, set_means
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.map_leaderboard import board_of_run
