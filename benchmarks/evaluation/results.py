@@ -203,12 +203,22 @@ class UsefulnessRow(_Record):
     n_test: int = Field(description="held-out reals that all classifiers are tested on")
 
 
+class FileFacts(_Record):
+    """Forgeries that are files."""
+
+    recognised: str = Field(description="as what the folder was read")
+    splits: dict[str, int]
+    rejected: dict[str, int] = Field({}, description="reason -> number of files that were not used")
+    digest: str
+
+
 class GeneratorFacts(_Record):
     """One generator of the run."""
 
     name: str
     seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
+    files: FileFacts | None = Field(None, description="of forgeries that are files; null: it made them")
     masks: bool = Field(False, description="its forgeries have masks of where they were altered")
     from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
     base: str = Field("", description="generator that it goes on from, of one of an arms race")

@@ -15,6 +15,11 @@ Preset = Literal["smoke", "quick", "standard", "full"]
 PRESETS = get_args(Preset)
 
 
+def _is_empty(value: object) -> bool:
+    """Whether a field is left out of what is stored: as before there was such a field."""
+    return not value
+
+
 class _Settings(BaseModel):
     # Frozen, since settings are keys; unknown names are refused, since a misspelt one would be ignored.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -71,6 +76,13 @@ class Tuned(_Settings):
     weight: float = Field(description="of the detector's loss beside the generator's own")
 
 
+class ForgedFolder(_Settings):
+    """Forgeries that are files, which stand for a generator."""
+
+    path: str = Field(min_length=1, description="folder of forged images, or of a public set")
+    family: str = Field("", description="of generators that are left out of a training together; empty: its own")
+
+
 class GeneratorSettings(_Settings):
     """One generator: its architecture and how it is trained."""
 
@@ -117,6 +129,7 @@ class GeneratorSettings(_Settings):
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+    path: str = Field("", exclude_if=_is_empty, description="folder of its forgeries; empty: it makes them")
 
     @field_validator("domains", mode="before")
     @classmethod
@@ -135,6 +148,11 @@ class GeneratorSettings(_Settings):
     def takes_faces(self) -> bool:
         """Whether its forgeries are made from real faces, which are then no reals of a detector."""
         return self.tampers or self.translates
+
+    @property
+    def draws_latents(self) -> bool:
+        """Whether its forgeries are made from random numbers, so that more can be had."""
+        return not (self.takes_faces or self.path)
 
 
 class DetectorRequest(_Settings):
@@ -291,10 +309,27 @@ class RunRequest(_Settings):
     external: dict[str, tuple[str, str] | tuple[str, str, str]] = Field(
         {}, description="name -> folders of real and of forged photos, and where these have them of masks"
     )
+    forged: dict[str, ForgedFolder] = Field(
+        {},
+        exclude_if=_is_empty,
+        description="name -> folder of forgeries that stand for a generator, or path and family",
+    )
     resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
+
+    @field_validator("forged", mode="before")
+    @classmethod
+    def _paths(cls, forged: object) -> object:
+        if not isinstance(forged, Mapping):
+            return forged
+        for name, value in forged.items():
+            if isinstance(value, Mapping) and (
+                unknown := [key for key in value if key not in ForgedFolder.model_fields]
+            ):
+                raise ValueError(f"{name} has a path and perhaps a family, not {quoted(unknown[0])}")
+        return {name: {"path": value} if isinstance(value, str) else value for name, value in forged.items()}
 
     # Runs over several sources are named after them; equal names would be one report folder.
     @field_validator("sources")

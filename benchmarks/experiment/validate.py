@@ -170,7 +170,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
             )
-        if generators[name].tampers or generators[name].snapshot is not None:
+        if generators[name].tampers or generators[name].path or generators[name].snapshot is not None:
             raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
         # The end of the training is tested as the generator itself.
         for kimg in moments:
@@ -216,6 +216,8 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
+    if generator.path:  # nothing to check but its files, which are opened when the run is planned
+        return generator
     from forge.generators.base import Architecture  # all import torch
     from forge.training.steps import method_of
 

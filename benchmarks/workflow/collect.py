@@ -22,6 +22,7 @@ from benchmarks.evaluation.results import (
     DataFacts,
     DetectorFacts,
     ExternalFacts,
+    FileFacts,
     Finding,
     Gap,
     GeneratorFacts,
@@ -49,6 +50,7 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups, count_masks
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
@@ -219,7 +221,7 @@ class _Collected:
             sources={
                 name: beside_sources(self.first[name], faces, self.faces, count=_FILMED)
                 for name, faces in self.free.items()
-                if not isinstance(self.first[name], Synthesize)
+                if not isinstance(self.first[name], Synthesize | Gather)
             },
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=finder([*self.free.values(), *([self.faces] if self.shown else [])]),
@@ -243,12 +245,13 @@ class _Collected:
 
     def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
         # A tampering learns nothing: the fields of a training are empty, its seconds are those of making the images.
-        if isinstance(stage, Tamper):
+        if isinstance(stage, Tamper | Gather):
             return GeneratorFacts(
                 name=stage.forger,
                 seed=stage.seed,
                 trained=False,
-                from_faces=True,
+                files=self._files(stage) if isinstance(stage, Gather) else None,
+                from_faces=isinstance(stage, Tamper),
                 masks=self.job.faces(stage).has_masks,
                 kimg=0,
                 parameters={},
@@ -283,6 +286,11 @@ class _Collected:
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
         )
+
+    def _files(self, stage: Gather) -> FileFacts:
+        card = self.job.faces(stage).card
+        recognised = str(self.manifests[stage.key].facts["recognised"])
+        return FileFacts(recognised=recognised, splits=card.splits, rejected=card.rejected, digest=card.digest)
 
     def _snapshot(self, stage: Trained, quality: Quality) -> SnapshotFacts:
         assert stage.snapshot is not None

@@ -15,6 +15,7 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.perturb import Perturb
@@ -265,7 +266,7 @@ class DetectorPlan:
                 yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
         for name, faces in self.forged.items():
             if f"{PAIRED_PREFIX}{name}" in planned.tests:
-                assert not isinstance(faces, Synthesize)  # only generators that take faces have such tests
+                assert not isinstance(faces, Synthesize | Gather)  # only generators that take faces have such tests
                 parts = [Part("test", counts.test)]
                 yield ScorePairs(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), data=self.real)
         for name, pair in self.external.items():

@@ -120,6 +120,14 @@ def run(
             ",column:NAME behind; repeatable.",
         ),
     ] = None,
+    forged: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forged",
+            help="Forgeries that are files, as a generator: NAME=ROOT or NAME:FAMILY=ROOT, a folder of images or a "
+            "public set; repeatable.",
+        ),
+    ] = None,
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.translate import Translate
@@ -85,7 +86,7 @@ class Quality(Stage):
     def settings(self) -> dict[str, Any]:
         """Return the settings of the quality metrics, and whether forgeries are laid beside their sources."""
         # absent for other forgeries, so that their keys stay
-        return self.measured_by | ({} if isinstance(self.forged, Synthesize) else {"beside_sources": True})
+        return self.measured_by | ({} if isinstance(self.forged, Synthesize | Gather) else {"beside_sources": True})
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
