@@ -13,6 +13,7 @@ from benchmarks.protocol import (
     CLEAN,
     EQUALISED,
     EXTERNAL_PREFIX,
+    NEXT,
     PAIRED_PREFIX,
     SHUFFLED,
     WILD,
@@ -108,6 +109,14 @@ def _is_wild(settings: RunSettings, detector: str) -> bool:
 def _seen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all generators and test on each."""
     return [PlannedFit(_every(settings), tuple(settings.generators))] if settings.conditions.seen else []
+
+
+def _next(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train on all generators up to a step of time and test on those of the next, for each step."""
+    order = settings.conditions.order
+    before = [[name for step in order[:number] for name in step] for number in range(len(order))]
+    # a variant: the same generators are the training of `matrix` or `unseen` in another mean
+    return [PlannedFit(TrainSet.of(*before[number], variant=NEXT), order[number]) for number in range(1, len(order))]
 
 
 def _robust(settings: RunSettings, detector: str) -> list[PlannedFit]:
@@ -208,6 +217,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.MATRIX: _matrix,
     Condition.UNSEEN: _unseen,
     Condition.SEEN: _seen,
+    Condition.NEXT: _next,
     Condition.ROBUST: _robust,
     Condition.EQUALISED: _equalised,
     Condition.BUDGET: _budget,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.experiment.names import safe_name, source_name
+from benchmarks.experiment.order import Steps, steps_of
 from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -255,6 +256,12 @@ class Conditions(_Settings):
     variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (), description="numbers of models of a family to train on; tested on its other models and on other families"
     )
+    order: Annotated[Steps, BeforeValidator(steps_of)] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="generators as they came up, a list (a list in it is one step of time) or name -> date: train on "
+        "all up to a step, test on the next",
+    )
     choices: int = Field(3, ge=1, le=100, description="of these models, each number in so many ways")
     snapshots: dict[str, tuple[Kimg, ...]] = Field(
         {},
@@ -318,6 +325,18 @@ class RunRequest(_Settings):
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _order(cls, content: Any) -> Any:  # noqa: ANN401 - what YAML gave
+        """Take `order` beside the conditions for one of them."""
+        if not (isinstance(content, Mapping) and "order" in content):
+            return content
+        conditions = content.get("conditions") or {}
+        if not isinstance(conditions, Mapping) or "order" in conditions:
+            raise ValueError("it names order twice, alone and among the conditions; keep one")
+        rest = {name: value for name, value in content.items() if name != "order"}
+        return rest | {"conditions": {**conditions, "order": content["order"]}}
 
     @field_validator("forged", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
 from benchmarks.experiment.names import base_name, inverted_generator, is_fitted, short_name
+from benchmarks.experiment.order import check_order
 from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
@@ -189,6 +190,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
             )
+    check_order(conditions.order, generators)
     families = families_of(generators)
     if conditions.wild and (conditions.unseen is False or len(set(families.values())) < 2):
         raise InputError(

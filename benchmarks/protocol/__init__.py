@@ -11,6 +11,7 @@ from benchmarks.protocol.assignment import column_of, condition_of
 from benchmarks.protocol.conditions import (
     CLEAN,
     EQUALISED,
+    NEXT,
     PRIMARIES,
     SHUFFLED,
     WILD,
@@ -41,6 +42,7 @@ __all__ = [
     "EXTERNAL_PREFIX",
     "FEW_UNITS",
     "NEW_FAMILY",
+    "NEXT",
     "OWN_REALS",
     "PAIRED_PREFIX",
     "PRIMARIES",
