@@ -60,6 +60,7 @@ def run(
     show_real: bool,
     external: list[str] | None,
     forged: list[str] | None,
+    attribute: bool,
     track: Path | None,
     plugin: list[str] | None,
     overwrite: bool,
@@ -93,6 +94,7 @@ def run(
         "show_real": show_real or None,  # None leaves a suite's `show_real: true`
         "external": parse_pairs(external or ()),
         "forged": parse_forged(forged or ()),
+        "conditions": {"attribute": True} if attribute else {},
         "set": parse_assignments(assignments or []),
     }
     suite = find_suite(file) if file else None

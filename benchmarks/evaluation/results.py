@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.evaluation.attack_facts import AttackFacts
+from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -395,6 +396,7 @@ class Results(_Record):
     attacks: list[AttackFacts] = Field([], description="what each attack cost; empty: nothing was attacked")
     security: list[SecurityPoint] = Field([], description="detectors under attack, AUC over the budget")
     localisation: list[Localisation] = Field([], description="where images were altered; empty: nothing has masks")
+    attribution: list[Attribution] = Field([], description="which generator made an image; empty: not asked for")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 

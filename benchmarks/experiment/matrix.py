@@ -22,6 +22,7 @@ from benchmarks.protocol import (
     TrainSet,
 )
 from forge.core.compute import derive_seed
+from forge.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
         # `only` restricts a condition to some detectors.
         if _is_requested(settings, condition, detector):
             fits += fits_of(settings, detector)
+    fits += _attributed(settings, detector)
     return _merged(fits)
 
 
@@ -203,6 +205,22 @@ def _attacked(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Attack the fit on all generators, which is tested on unchanged images too."""
     attacked = _attacked_generators(settings, detector)
     return [PlannedFit(_every(settings), tuple(settings.generators), attacked=attacked)] if attacked else []
+
+
+def _attributed(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Ask for the fit on all generators, whose features tell them apart.
+
+    Raises:
+        InputError: there is one generator.
+    """
+    if not settings.conditions.attribute:
+        return []
+    if len(settings.generators) < 2:
+        raise InputError(
+            f"--attribute asks which generator made an image, and this run has one, {next(iter(settings.generators))}; "
+            "add another --generator or --forged"
+        )
+    return [PlannedFit(_every(settings), tuple(settings.generators))]
 
 
 def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:

@@ -256,6 +256,11 @@ class Conditions(_Settings):
     variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (), description="numbers of models of a family to train on; tested on its other models and on other families"
     )
+    attribute: bool = Field(
+        False,
+        exclude_if=_is_empty,
+        description="beside `seen`: which generator made an image, by the frozen features of each detector",
+    )
     order: Annotated[Steps, BeforeValidator(steps_of)] = Field(
         (),
         exclude_if=_is_empty,

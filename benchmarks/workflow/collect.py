@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evaluation.attack_facts import AttackFacts
+from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
@@ -143,8 +144,12 @@ class _Collected:
     @cached_property
     def free(self) -> dict[str, FaceSet]:
         """Generator -> forgeries that may be shown: what is made from photos shows the photos' faces."""
-        # a face from a latent is no photo of a person
-        shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
+        # a face from a latent is no photo of a person; files are others', whatever the real faces are
+        shown = {
+            name: stage
+            for name, stage in self.first.items()
+            if isinstance(stage, Synthesize) or (self.report.show_real if isinstance(stage, Gather) else self.shown)
+        }
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 
     def results(self) -> Results:
@@ -191,6 +196,10 @@ class _Collected:
             attacks=[AttackFacts(**facts) for facts in evaluation.get("attacks", ())],
             security=[SecurityPoint(**point) for point in evaluation.get("security", ())],
             localisation=[Localisation(**row) for row in evaluation.get("localisation", ())],
+            attribution=[
+                Attribution.model_validate(read_json(self.job.path(stage) / "attribution.json"))
+                for stage in report.attributions
+            ],
             stages=[self._stage(stage) for stage in report.inputs.values()],
             environment=self.manifests[report.evaluation.key].environment,
         )

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.experiment.matrix import PlannedFit, planned_fits
+from benchmarks.experiment.matrix import PlannedFit, families_of, planned_fits
 from benchmarks.experiment.settings import DetectorRequest, RunSettings
 from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.attack import Attack, parts_of
+from benchmarks.workflow.stages.attribute import MOST, Attribute
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
@@ -76,7 +77,30 @@ class DetectorPlan:
                 stages += self._scores(planned, fit)
                 stages += self._attacks(planned, fit)
                 stages += self._localised(planned, fit, controlled)
+            stages += self._attributed(detector, fits)
         return stages
+
+    def _attributed(self, name: str, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]) -> Iterator[Attribute]:
+        """Yield the attribution by a detector's features, where it is asked for and the detector learns something."""
+        settings, fit = self.settings, fits.get((name, TrainSet.of(*self.forged)))
+        if not (settings.conditions.attribute and isinstance(fit, Fit)) or fit.request.needs in ("nothing", "members"):
+            return
+        families = families_of(settings.generators)
+        without: dict[str, Fit] = {}
+        for generator, family in families.items():
+            others = [other for other, its in families.items() if its != family]
+            of_others = fits.get((name, TrainSet.of(*others))) if others else None
+            without |= {generator: of_others} if isinstance(of_others, Fit) else {}
+        counts = {split: min(getattr(settings.images, split), most) for split, most in MOST.items()}
+        yield Attribute(
+            seed=settings.seed,
+            repeated=len(settings.seeds) > 1,
+            detector=fit,
+            without=without,
+            real=self.real,
+            forged=self.forged,
+            counts=counts,
+        )
 
     def fit_of(self, name: str, training: TrainSet) -> Fit:
         """Return the stage of a detector that is fitted here and joins no others.

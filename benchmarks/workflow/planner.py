@@ -12,6 +12,7 @@ from benchmarks.experiment.settings import GeneratorSettings, RunSettings, Tuned
 from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, SHUFFLED, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
 from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.stages.attribute import Attribute
 from benchmarks.workflow.stages.audit import Audit
 from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.evaluate import Evaluate
@@ -132,6 +133,7 @@ def plan(
         explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
         external=sides,
         maps=maps,
+        attributions=tuple(stage for stage in detectors if isinstance(stage, Attribute)),
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]

@@ -128,6 +128,9 @@ def run(
             "public set; repeatable.",
         ),
     ] = None,
+    attribute: Annotated[
+        bool, typer.Option("--attribute", help="Tell which generator made an image, by each detector's features.")
+    ] = False,
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,

@@ -90,8 +90,7 @@ class Quality(Stage):
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
-        from forge.quality.measure import Quality as Measured  # both import torch
-        from forge.quality.sets import measure_set
+        from forge.quality import measure, sets  # import torch
 
         def compared() -> BaseModel:
             known = read_json(job.path(self.reference) / "quality.json")
@@ -99,11 +98,11 @@ class Quality(Stage):
             if "missing" in known:
                 raise InputError(known["missing"])
             real, forged = job.faces(self.data), self.forged
-            return measure_set(
+            return sets.measure_set(
                 job.faces(forged),
                 real,
                 _ask(job, self.measured_by, self.seed),
-                floor=Measured.model_validate(known),
+                floor=measure.Quality.model_validate(known),
                 translator=forged.translator(real.resolution) if isinstance(forged, Translate) else None,
             )
 
