@@ -1,4 +1,4 @@
-"""Which generator made an image, learned from a detector's frozen features: closed set, open set, and few images.
+"""Attribution of images to generators by a detector's frozen features: closed set, open set, and few images.
 
 Classes are numbers: 0 real, then the generators. The learner is multinomial logistic regression on features that are
 scaled by training images, with the weight of the penalty that detectors on features have.

@@ -1,4 +1,4 @@
-"""How well the generator of an image is told: confusion, macro F1, rejection of unknown generators, few images."""
+"""Measures of attribution to generators: confusion, macro F1, rejection of unknown generators, few images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.proportions import proportion_interval
 from benchmarks.evaluation.resampling import codes, percentile
 from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.protocol import FEW_UNITS
 
 _RESAMPLES = 2000
 _AT_ONCE = 2**22  # weights of units at a time
@@ -42,8 +43,42 @@ def macro_f1(counts: NDArray[np.generic]) -> Floats:
     return np.asarray(np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0).mean(axis=-1))
 
 
-def macro_f1_interval(truth: Ints, told: Ints, classes: int, groups: NDArray[np.object_], *, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the macro F1 over people, or over images where the person is unknown.
+def closed_set(
+    truth: Ints, told: Ints, classes: Sequence[str], groups: NDArray[np.object_]
+) -> tuple[list[list[int]], Estimated, Estimated]:
+    """Return the confusion matrix, the accuracy and the macro F1 with their intervals.
+
+    The accuracy has Wilson's interval where no person repeats, else a bootstrap over people; the macro F1 always has
+    the bootstrap, and that of the accuracy where all images or none are told rightly, or people are few.
+
+    Args:
+        truth: class of each image, [n], as many of each class.
+        told: the one told, [n].
+        classes: their names.
+        groups: person of each image, None where unknown.
+    """
+    counts, hits = confusion(truth, told, len(classes)), truth == told
+    accuracy, f1 = float(hits.mean()), float(macro_f1(counts))
+    of_accuracy = proportion_interval(hits, groups=groups)
+    units = np.unique(codes(groups, truth.size)).size
+    if accuracy in (0.0, 1.0) or units < FEW_UNITS:
+        # a bootstrap has no width there, or covers too little: as far from F1 as from the accuracy
+        shift = f1 - accuracy
+        of_f1 = Interval(
+            max(0.0, of_accuracy.low + shift), min(1.0, of_accuracy.high + shift), of_accuracy.method, 0.95
+        )
+    else:
+        recalls, f1s = resampled(truth, told, len(classes), groups)
+        of_f1 = percentile(f1s, 0.95, "bootstrap")
+        if units < truth.size:  # the mean recall: numbers of images of each class do not vary, but people do
+            of_accuracy = percentile(recalls, 0.95, "bootstrap over identities")
+    return counts.tolist(), _estimated(accuracy, of_accuracy), _estimated(f1, of_f1)
+
+
+def resampled(
+    truth: Ints, told: Ints, classes: int, groups: NDArray[np.object_], *, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Return the mean recall and the macro F1 of resamples of people, or of images where the person is unknown.
 
     Args:
         truth: class of each image, [n].
@@ -58,23 +93,16 @@ def macro_f1_interval(truth: Ints, told: Ints, classes: int, groups: NDArray[np.
     place = unit * classes**2 + truth * classes + told
     alone = np.bincount(place, minlength=count * classes**2).reshape(count, classes**2).astype(np.float64)
     rng, chunk = np.random.default_rng(seed), max(1, _AT_ONCE // count)
-    values = []
+    tables = []
     for start in range(0, _RESAMPLES, chunk):
         size = min(chunk, _RESAMPLES - start)
         weights = np.stack([np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(size)])
-        values.append(macro_f1((weights @ alone).reshape(size, classes, classes)))
-    return percentile(np.concatenate(values), 0.95, "bootstrap")
-
-
-def closed_set(
-    truth: Ints, told: Ints, classes: Sequence[str], groups: NDArray[np.object_]
-) -> tuple[list[list[int]], Estimated, Estimated]:
-    """Return the confusion matrix, the accuracy and the macro F1 with their intervals."""
-    counts = confusion(truth, told, len(classes))
-    hits = truth == told
-    accuracy = _estimated(float(hits.mean()), proportion_interval(hits, groups=groups))
-    f1 = _estimated(float(macro_f1(counts)), macro_f1_interval(truth, told, len(classes), groups))
-    return counts.tolist(), accuracy, f1
+        tables.append((weights @ alone).reshape(size, classes, classes))
+    table = np.concatenate(tables)
+    hits, of_class = np.diagonal(table, axis1=1, axis2=2), table.sum(axis=2)
+    # a class that a resample lacks is left out of its mean
+    recall = np.divide(hits, of_class, out=np.full_like(hits, np.nan), where=of_class > 0)
+    return np.nanmean(recall, axis=1), macro_f1(table)
 
 
 def unknown_generator(

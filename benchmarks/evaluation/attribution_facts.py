@@ -1,4 +1,4 @@
-"""Results of attribution, which generator made an image: a block of results.json, and attribution.csv."""
+"""Results of attribution to generators: a block of results.json, and attribution.csv."""
 
 from __future__ import annotations
 

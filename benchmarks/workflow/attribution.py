@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,42 +15,50 @@ from detect.attribution import DRAWS, KEPT, SHOTS, Labelled, embed, from_few, le
 
 if TYPE_CHECKING:
     from benchmarks.workflow.stage import Job
-    from benchmarks.workflow.stages.attribute import Attribute
+    from benchmarks.workflow.stages.fit import Fit
     from detect.artifact import TrainedDetector
-    from forge.faces.faceset import FaceView
+    from forge.faces.faceset import FaceSet, FaceView
 
 Views = dict[str, dict[int, "FaceView"]]  # split -> class -> images
 
 
-def attribute(stage: Attribute, job: Job) -> Attribution:
-    """Measure how well a detector's features tell the generators of a run."""
-    names = ["real", *stage.forged]
-    views = _views(stage, job)
-    trained = stage.detector.load(job)
-    described = {"detector": stage.detector.detector, "trained_on": str(stage.detector.training), "seed": stage.seed}
-    features = _features(trained, views, job)
+def attribute(
+    fit: Fit, without: Mapping[str, Fit], sets: Mapping[str, FaceSet], counts: Mapping[str, int], seed: int, job: Job
+) -> Attribution:
+    """Measure how well a detector's features tell the generators of a run.
+
+    Args:
+        fit: of the detector, on all generators.
+        without: generator -> the fit whose features are used where it is left out.
+        sets: class -> its images; real ones first.
+        counts: split -> images of each class, at most.
+        seed: of the draws of few images.
+        job: of the stage.
+    """
+    names, views = list(sets), _views(list(sets.values()), counts)
+    described = {"detector": fit.detector, "trained_on": str(fit.training), "seed": seed}
+    features = _features(fit.load(job), views, job)
     if features is None:
         return Attribution(**described, missing="its score is made of no features")
     train, test = features["train"], features["test"]
     groups = np.concatenate([identities(view.rows) for view in views["test"].values()])
     told, _ = learn(train)(test.features)
-    counts, accuracy, f1 = closed_set(test.classes, told, names, groups)
+    table, accuracy, f1 = closed_set(test.classes, told, names, groups)
     return Attribution(
         **described,
         classes=names,
-        confusion=counts,
+        confusion=table,
         accuracy=accuracy,
         macro_f1=f1,
-        unknown=_unknown(stage, job, names, views, features),
-        few=_few(train, test, len(names), stage.seed),
+        unknown=_unknown(without, job, names, views, features),
+        few=_few(train, test, len(names), seed),
     )
 
 
-def _views(stage: Attribute, job: Job) -> Views:
+def _views(sets: Sequence[FaceSet], counts: Mapping[str, int]) -> Views:
     """Return as many images of each class in a split, the same ones that detectors are fitted and tested on."""
-    sets = [job.faces(stage.real), *(job.faces(each) for each in stage.forged.values())]
     views: Views = {}
-    for split, count in stage.counts.items():
+    for split, count in counts.items():
         whole = [faces.view(split) for faces in sets]
         size = min(count, *map(len, whole))
         views[split] = {number: drawn(view, size, split) for number, view in enumerate(whole)}
@@ -64,7 +72,7 @@ def _features(trained: TrainedDetector, views: Views, job: Job) -> dict[str, Lab
 
 
 def _unknown(
-    stage: Attribute, job: Job, names: list[str], views: Views, features: Mapping[str, Labelled]
+    without: Mapping[str, Fit], job: Job, names: list[str], views: Views, features: Mapping[str, Labelled]
 ) -> list[Unknown]:
     """Leave out each generator in turn; features are those of the fit without it where there is one."""
     if len(names) < 3:  # the only generator cannot be left out: real images alone are no choice
@@ -73,7 +81,7 @@ def _unknown(
     known_features: dict[str, dict[str, Labelled] | None] = {}  # key of a fit -> features
     people = np.concatenate([identities(view.rows) for view in views["test"].values()])
     for number, name in enumerate(names[1:], 1):
-        fit = stage.without.get(name)
+        fit = without.get(name)
         if fit is not None and fit.key not in known_features:
             known_features[fit.key] = _features(fit.load(job), views, job)
         of_fit = (fit and known_features[fit.key]) or features

@@ -39,12 +39,12 @@ def channel_values(values: tuple[float, float, float], device: torch.device) -> 
 
 
 def _last(network: nn.Module) -> list[nn.Module]:
-    """Return the layers that give one value, of which the last one called gives the logit."""
+    """Return the layers that give a value or one a class, of which the last one called gives the logit."""
     linear: list[nn.Module] = [
-        layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1
+        layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.out_features <= 2
     ]
     convolutions: list[nn.Module] = [
-        layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1
+        layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels <= 2
     ]
     return linear or convolutions
 

@@ -1,4 +1,4 @@
-"""Which generator made an image: confusion of classes, unknown generators, and few images, by frozen features."""
+"""Attribution to generators by frozen features: confusion of classes, unknown generators, and few images."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class AttributionSection(Section):
                 for row in rows
                 if row.unknown
             ],
-            kept=f"{kept[0]:.0%} to {kept[-1]:.0%}" if kept else "",
+            kept=f"{100 * kept[0]:.0f} to {100 * kept[-1]:.0f} %" if kept else "",
             shots=sorted({few.images for row in rows for few in row.few}),
             few=[line for row in rows for line in _few(row, chance)],
             draws=max(draws, default=0),

@@ -45,6 +45,7 @@ class Attribute(UsesDetector):
         """Write attribution.json."""
         from benchmarks.workflow.attribution import attribute  # imports torch and pandas
 
-        measured = attribute(self, job)
+        sets = {"real": job.faces(self.real), **{name: job.faces(forged) for name, forged in self.forged.items()}}
+        measured = attribute(self.detector, self.without, sets, self.counts, self.seed, job)
         write_json(job.out / "attribution.json", measured.model_dump(mode="json"))
         return {"accuracy": measured.accuracy and measured.accuracy.value}
