@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.experiment.configs import as_assignments, find_suite, validated
+from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.request import changed, nested, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import Conditions, RunRequest
@@ -56,7 +57,7 @@ def run(
     condition: Names | None = None,
     metric: Names | None = None,
     section: Names | None = None,
-    external: Mapping[str, Sequence[str | Path]] | None = None,
+    external: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
     forged: Mapping[str, str | Path | Mapping[str, str]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -88,8 +89,8 @@ def run(
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for a plug-in.
         section: sections of the page beside the shipped ones; "path/to/file.py:Class" for a plug-in.
-        external: name -> (folder of real photos, folder of forged ones) from outside the project; a third one has the
-            masks of the forged photos, or is "column:NAME" of their label file.
+        external: name -> folder of a public test set, whose layout is recognised; or (folder of real photos, folder of
+            forged ones); a third one has the masks of the forged photos, or is "column:NAME" of their label file.
         forged: name -> folder of forgeries that stand for a generator, or {"path": folder, "family": name}.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
@@ -135,7 +136,7 @@ def run(
         "resolution": resolution,
         "name": name,
         "conditions": dict(conditions or {}),
-        "external": {label: tuple(map(str, folders)) for label, folders in (external or {}).items()},
+        "external": {label: _folders(folders) for label, folders in (external or {}).items()},
         "forged": {label: str(of) if isinstance(of, Path) else of for label, of in (forged or {}).items()},
         "set": nested(settings or {}),
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
@@ -152,7 +153,7 @@ def run(
     if not overwrite:
         refuse_other_request(folder / plan.name, plan.request, planned.photos)
     with observer_for(quiet=quiet) as observer, _noting(observer):
-        for note in notes:
+        for note in [*notes, *notes_of(plan)]:
             observer.noted(note)
         outcome = execute_run(
             planned,
@@ -187,6 +188,10 @@ def _noting(observer: Observer) -> Iterator[None]:
 def _listed(names: Names | None) -> list[str]:
     texts = names.split(",") if isinstance(names, str) else names or []  # as --generator a,b
     return [name.strip() for name in texts if name.strip()]
+
+
+def _folders(given: str | Path | Sequence[str | Path]) -> str | tuple[str, ...]:
+    return str(given) if isinstance(given, str | Path) else tuple(map(str, given))
 
 
 class Suite:

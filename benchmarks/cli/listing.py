@@ -22,15 +22,19 @@ from detect.attacks.registry import ATTACKS
 from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import BenchError, UnknownNameError
+from forge.faces.layouts import LAYOUTS
 from forge.faces.sources import SOURCES
 from forge.generators import GENERATORS
 from forge.quality import QUALITY
 
-CATEGORIES = ("generators", "detectors", "attacks", "metrics", "sections", "perturbations", "sources", "suites", "runs")
+CATEGORIES = (
+    *("generators", "detectors", "attacks", "metrics", "sections", "perturbations", "sources", "layouts", "suites"),
+    "runs",
+)
 
 
 def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
-    """List generators, detectors, attacks, metrics, sections, perturbations, sources, suites, or finished runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, or runs."""
     if category not in CATEGORIES:
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)
@@ -52,7 +56,7 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(escape(str(value)) for value in row.values()))  # [] in names is no markup
     open_console().print(table)
 
 
@@ -73,6 +77,9 @@ def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
         names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
         made = [perturbation(name) for name in names]
         return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
+    if category == "layouts":  # of public test sets
+        loaded = [(name, LAYOUTS.load(name)) for name in LAYOUTS.names()]
+        return [{"name": name, "of": layout.title, "looks like": layout.tree} for name, layout in loaded]
     return [_entry(category, name) for name in _registry(category).names()]
 
 

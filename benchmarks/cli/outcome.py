@@ -22,11 +22,13 @@ from benchmarks.report.ranking import ranks_of
 from benchmarks.report.results_table import shown_metrics, shown_value
 from benchmarks.report.run_leaderboard import sheet_of
 from benchmarks.report.run_report import RunReport
+from benchmarks.report.sections.external import external_content
 from benchmarks.report.text.run_warnings import warnings
 
 # More rows than this do not fit on a screen together with the lines before them.
 MAX_DETAILED = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
+_SET_FIELD = 30  # of a column of a test set: its numbers of images
 _NAME = 30  # most characters of a detector's name there
 
 
@@ -58,6 +60,7 @@ def _print(report: RunReport) -> None:
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)  # markup in names of plug-ins is text
     if results.suite:
         print_sheet(sheet_of(report))
+        _print_external(results)
         # `soft_wrap`: a path broken into lines cannot be copied
         console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
         console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
@@ -65,6 +68,7 @@ def _print(report: RunReport) -> None:
     tables, note = outcome_tables(results, console.width)
     for table in tables:
         console.print(table)
+    _print_external(results)
     if note:
         console.print(f"[dim]{note}[/]", highlight=False)
     console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
@@ -72,6 +76,32 @@ def _print(report: RunReport) -> None:
     test = next((cell for cell in results.cells if cell.condition is not Condition.PAIRED), results.cells[0])
     console.print(f"[dim]test images: {test.n_real} real, {test.n_forged} forged per generator[/]")
     console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
+
+
+def _print_external(results: Results) -> None:
+    """Print the columns of public test sets, and rates on tests of one class."""
+    content, console = external_content(results), open_console()
+    for test_set in content.sets:
+        # as many columns side by side as fit, the mean first
+        fitting = max(1, (console.width - _NAME) // _SET_FIELD)
+        for start in range(0, len(test_set.columns), fitting):
+            title = f"{test_set.name}: AUC, 95 % interval" if start == 0 else ""
+            table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            table.add_column("detector", no_wrap=True)
+            for name, images in test_set.columns[start : start + fitting]:
+                table.add_column(escape(f"{name}\n{images}"), justify="right")
+            for detector, fields in test_set.lines:
+                texts = [f"{f.value} {f.interval}" if f else "missing" for f in fields[start : start + fitting]]
+                table.add_row(escape(shorten(detector, _NAME)), *map(escape, texts))
+            console.print(table)
+    if content.rates:
+        title = "tests of one class: share called forged at the threshold fixed on val"
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for heading in ("detector", "tested on", "images", "rate"):
+            table.add_column(heading)
+        for line in content.rates:
+            table.add_row(*map(escape, (line.detector, line.tested_on, line.images, line.rate)))
+        console.print(table)
 
 
 def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:

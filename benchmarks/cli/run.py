@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from benchmarks.evaluation.numbers import duration
 from benchmarks.experiment.configs import find_suite, parse_assignments
+from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.forged import parse_forged
 from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
 from benchmarks.experiment.resolve import resolve
@@ -102,6 +103,7 @@ def run(
     # a suite may name several sources of real faces: one run each
     parts = each_source(request, suite.stem if suite else "run")
     every = [resolve(part, device=chosen, file=suite) for part in parts]
+    notes += notes_of(every[0])  # all sources are tested on the same photos from elsewhere
     # Cheap checks of places before planning, which reads all photos' names and imports torch.
     check_places(store=store, reports=reports)
     opened = Store(store)
@@ -112,6 +114,8 @@ def run(
         refuse_foreign(reports / settings.name)
     # A dry run ends before the refusals that --overwrite lifts, since it replaces nothing.
     if dry_run:
+        for note in () if as_json or quiet else notes:
+            print(note)
         _print_plans(runs, opened, reports, as_json=as_json)
         return
     for planned in () if overwrite else runs:

@@ -71,7 +71,7 @@ def evaluate(
         # val rows as the detector was trained: an equalised fit has its threshold from equalised images
         val = fit[columns.split.equal(fit, "val") & columns.perturbation.equal(fit, training.perturbation)]
         known = scores[["generator", "score", "probability"]].iloc[val].assign(label=columns.label[val])
-        threshold = _threshold(known, detector, training)
+        threshold = threshold_of(known, detector, training)
         tests_of_fit = fit[columns.split.equal(fit, "test")]
         for perturbation, test in columns.perturbation.parts(tests_of_fit):
             real = columns.generator.equal(test, "")
@@ -173,7 +173,17 @@ def grid(scores: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
+def threshold_of(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
+    """Return the score from which a fit calls an image forged, fixed on its validation images.
+
+    Args:
+        val: generator, label, score and probability of its rows of `val`.
+        detector: its name, for messages.
+        training: its train set.
+
+    Raises:
+        InputError: they lack a class.
+    """
     # forgeries of generators in training only: a threshold chosen on val forgeries of the tested generator would leak
     # it
     known = val["generator"].isin(training.generators)

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from operator import not_
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -365,6 +366,21 @@ class ColumnMean(_Record):
     tpr_at_fpr_1pct: float | None = Field(None, description="primary column alone; null: n too small")
 
 
+class OneClassRate(_Record):
+    """A detector on images from elsewhere of one class alone: no AUC, but a rate at the threshold fixed on val."""
+
+    detector: str
+    trained_on: str
+    tested_on: str = Field(description='as in the cells, e.g. "external:mine"')
+    seed: int
+    kind: str = Field(description="class of the images, real or forged")
+    n: int = Field(description="images")
+    rate: float = Field(description="share called forged: FPR of real images, TPR of forged ones")
+    low: float = Field(description="lower end of its 95 % interval")
+    high: float
+    method: str = Field(description="of the interval")
+
+
 class Results(_Record):
     """All results of a run; the schema of results.json."""
 
@@ -387,6 +403,9 @@ class Results(_Record):
     families: dict[str, str] = Field({}, description="generator -> family; not named: a family of its own")
     cells: list[TestResult]
     means: list[ColumnMean] = Field([], description="the leaderboard's means with both intervals; empty: schema 6")
+    rates: list[OneClassRate] = Field(
+        [], exclude_if=not_, description="on images from elsewhere of one class alone; empty: each test has both"
+    )
     comparisons: list[PairedTest]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
     summary: list[str] = Field([], description="sentences that open the page; empty: an earlier version wrote this")

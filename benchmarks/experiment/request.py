@@ -32,6 +32,7 @@ _FLAGS = (
     "name",
 )
 Folders = tuple[str, str] | tuple[str, str, str]
+External = str | Folders  # the folder of a test set, or those of a pair
 _ADDED = {"add_generator": "generator", "add_detector": "detector"}
 
 
@@ -151,19 +152,26 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
     return content, sorted(absent)
 
 
-def parse_pairs(texts: Iterable[str]) -> dict[str, Folders]:
-    """Read texts of `--external`: name -> folders of real and of forged photos, and of masks where there are any.
+def parse_pairs(texts: Iterable[str]) -> dict[str, External]:
+    """Read texts of `--external`: name -> folder of a test set, or folders of real and of forged photos and of masks.
 
     Raises:
-        InputError: a text is not NAME=REAL_DIR,FORGED_DIR[,MASK_DIR], or can be read in several ways.
+        InputError: a text is neither NAME=ROOT nor NAME=REAL_DIR,FORGED_DIR[,MASK_DIR], can be read in several ways, or
+            a name stands twice.
     """
-    return dict(map(_parse_pair, texts))
+    parsed = [_parse_pair(text) for text in texts]
+    for name, _ in parsed:
+        if [other for other, _ in parsed].count(name) > 1:
+            raise InputError(f"--external names {quoted(name)} twice; give each test a name of its own")
+    return dict(parsed)
 
 
-def _parse_pair(text: str) -> tuple[str, Folders]:
-    """Split NAME=REAL_DIR,FORGED_DIR[,MASK_DIR] into a name and folders, whose names may hold commas."""
+def _parse_pair(text: str) -> tuple[str, External]:
+    """Split NAME=ROOT or NAME=REAL_DIR,FORGED_DIR[,MASK_DIR] into a name and folders, whose names may hold commas."""
     # Folders may hold commas: every comma is a candidate, and only splits into existing folders count.
     name, equals, folders = text.partition("=")
+    if name and folders and "," not in folders:
+        return name, folders
     parts = folders.split(",")
     splits: list[Folders] = []
     for first in range(1, len(parts)):
@@ -173,23 +181,27 @@ def _parse_pair(text: str) -> tuple[str, Folders]:
     splits = [split for split in splits if all(split)]
     if not (name and equals and splits):
         raise InputError(
-            f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos, or "
-            "NAME=REAL_DIR,FORGED_DIR,MASK_DIR"
+            f"--external {quoted(text)} must look like NAME=ROOT, the folder of a test set, or like "
+            "NAME=REAL_DIR,FORGED_DIR, two folders of photos, or NAME=REAL_DIR,FORGED_DIR,MASK_DIR"
         )
-    existing = [split for split in splits if not _missing(split)]
+    existing: list[External] = [split for split in (folders, *splits) if not _missing(split)]
     if len(existing) > 1:
         raise InputError(f"--external {name} can be read in {len(existing)} ways; give it as external in a YAML file")
     # none exists: the split with most folders that do; the next check names the one that is missing
-    return name, max(existing or splits, key=lambda split: len(split) - len(_missing(split)))
+    if existing:
+        return name, existing[0]
+    return name, max(splits, key=lambda split: len(split) - len(_missing(split)))
 
 
-def _missing(folders: Folders) -> list[str]:
+def _missing(folders: External) -> list[str]:
     """Return the folders that are not there; a column of a label file is none."""
+    if isinstance(folders, str):
+        return [] if Path(folders).exists() else [folders]
     named = [folder for folder in folders if folder not in folders[2:] or not folder.startswith(COLUMN)]
     return [folder for folder in named if not Path(folder).is_dir()]
 
 
-def _check_pairs(external: Mapping[str, Folders]) -> None:
+def _check_pairs(external: Mapping[str, External]) -> None:
     for label, folders in external.items():
         if missing := _missing(folders):
             raise InputError(f"--external {label}: there is no folder {missing[0]}")
@@ -225,7 +237,7 @@ def command_of(request: RunRequest, file: Path | None = None) -> str:
             parts += ["--set", assignment]
     for name, folders in request.external.items():
         if base.external.get(name) != folders:
-            parts += ["--external", f"{name}={','.join(folders)}"]
+            parts += ["--external", f"{name}={folders if isinstance(folders, str) else ','.join(folders)}"]
     for name, folder in request.forged.items():
         if base.forged.get(name) != folder:
             parts += ["--forged", written(name, folder)]

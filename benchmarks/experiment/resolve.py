@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
+from benchmarks.experiment.external import external_of
 from benchmarks.experiment.forged import generators_of_files
 from benchmarks.experiment.names import (
     base_name,
@@ -26,7 +27,6 @@ from benchmarks.experiment.settings import (
     Conditions,
     DataSettings,
     DetectorRequest,
-    External,
     GeneratorSettings,
     ImageCounts,
     Preset,
@@ -98,7 +98,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     # `conditions` of a request and `--set conditions.…` are one section; the flag wins.
     overrides = merged({"conditions": request.conditions} if request.conditions else {}, request.set)
     source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds or ()
-    condition, external = request.condition, request.external
+    condition = request.condition
     _check_sections(overrides)
     for what, entries in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
         if len(entries) > LIMITS[what]:
@@ -138,13 +138,6 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
     checked = validated(DataSettings, data, where="data")
-    pairs = {
-        label: External(real=real, forged=forged, masks=masks[0] if masks else "")
-        for label, (real, forged, *masks) in external.items()
-    }
-    for label in pairs:
-        if safe_name(label) != label:
-            raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset, seeds),
         preset=cast(Preset, preset),
@@ -169,7 +162,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         },
         metrics=request.metric,
         sections=request.section,
-        external=pairs,
+        external=external_of(request.external),
         show_real=request.show_real,
         request=request,
         command=command_of(request, file),

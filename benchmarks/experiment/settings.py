@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import not_
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -187,11 +188,18 @@ class AttackRequest(_Settings):
 
 
 class External(_Settings):
-    """A pair of folders that nobody here made, and the masks of the forged photos if they have any."""
+    """A pair of folders that nobody here made, and the masks of the forged photos; or one column of a test set."""
 
-    real: str = Field(description="folder of real photos")
-    forged: str = Field(description="folder of forged ones")
+    real: str = Field("", description="folder of real photos; empty: of a test set")
+    forged: str = Field("", description="folder of forged ones")
     masks: str = Field("", description="folder of their masks, or column:NAME of their label file; empty: none")
+    root: str = Field("", exclude_if=not_, description="folder of a test set whose layout is recognised")
+    subset: str = Field("", exclude_if=not_, description="its column, in the spelling of the set; empty: all of it")
+    sides: tuple[Literal["real", "forged"], ...] = Field(
+        (), exclude_if=not_, description="classes that the column has enough images of; empty: of a pair, both"
+    )
+    notes: tuple[str, ...] = Field((), exclude=True, description="sentences on what was recognised, for a terminal")
+    listed_masks: bool = Field(False, exclude_if=not_, description="all of its forgeries have masks in the set")
 
 
 class RaceSettings(_Settings):
@@ -318,8 +326,10 @@ class RunRequest(_Settings):
     rounds: Annotated[int, Field(ge=1, le=20)] | None = Field(
         None, description="rounds of an arms race, whose other settings are --set race…; null: no race"
     )
-    external: dict[str, tuple[str, str] | tuple[str, str, str]] = Field(
-        {}, description="name -> folders of real and of forged photos, and where these have them of masks"
+    external: dict[str, str | tuple[str, str] | tuple[str, str, str]] = Field(
+        {},
+        description="name -> folder of a public test set, or folders of real and of forged photos, and where these "
+        "have them of masks",
     )
     forged: dict[str, ForgedFolder] = Field(
         {},
@@ -330,6 +340,20 @@ class RunRequest(_Settings):
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
+
+    # Another word for the same: what is given as `sets` is stored as `external`.
+    @model_validator(mode="before")
+    @classmethod
+    def _with_sets(cls, values: object) -> object:
+        if not isinstance(values, dict) or "sets" not in values:
+            return values
+        rest = {key: value for key, value in values.items() if key != "sets"}
+        sets, external = values["sets"] or {}, rest.get("external") or {}
+        if not isinstance(sets, dict) or not all(isinstance(root, str) for root in sets.values()):
+            raise ValueError("sets must map names to folders of test sets, e.g. {genimage: path/to/GenImage}")
+        if both := sorted(map(str, set(sets) & set(external))):
+            raise ValueError(f"sets and external both name {quoted(both[0])}; give one another name")
+        return rest | {"external": {**external, **sets}}
 
     @model_validator(mode="before")
     @classmethod
@@ -394,7 +418,7 @@ class RunSettings(_Settings):
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
     sections: tuple[str, ...] = Field((), description="sections of the page beside the shipped ones")
     section_files: dict[str, str] = Field({}, description="SHA-256 of the code and templates of sections from files")
-    external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
+    external: dict[str, External] = Field({}, description="pairs of folders and test sets that detectors are tested on")
     show_real: bool = False
     # written into results.json, from which `bench reproduce` plans again
     request: RunRequest = Field(description="what these settings were made from")

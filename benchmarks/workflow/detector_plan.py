@@ -50,7 +50,7 @@ class DetectorPlan:
     settings: RunSettings
     real: Reals
     prepared: Prepare
-    external: Mapping[str, tuple[External, External]]
+    external: Mapping[str, tuple[External, ...]]
     compute: Compute
     forged: Mapping[str, Forger]
     snapshots: Mapping[str, Trained]
@@ -121,7 +121,7 @@ class DetectorPlan:
         training, conditions = planned.train_set, self.settings.conditions
         masked = [name for name, each in self.settings.generators.items() if each.masks]
         tested = tuple(name for name in masked if name in planned.tests)
-        pairs = {name: sides for name, sides in self.external.items() if name in planned.tests and sides[1].masked}
+        pairs = {name: sides for name, sides in self.external.items() if name in planned.tests and sides[-1].masked}
         request = self.settings.detectors[fit.detector]
         measured = request.localises or (conditions.masks_saliency and request.has_gradients)
         if not (conditions.masks and measured and masked and (tested or pairs)) or training.variant:
@@ -138,8 +138,8 @@ class DetectorPlan:
             tested=tested,
             learned=learned,
             data=self.real,
-            pairs={name: forged for name, (_, forged) in pairs.items()},
-            reals={name: real for name, (real, _) in pairs.items()},
+            pairs={name: sides[-1] for name, sides in pairs.items()},
+            reals={name: sides[0] for name, sides in pairs.items() if len(sides) > 1},
             counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
             control=here and training not in controlled,
             source="map" if request.localises else "saliency",

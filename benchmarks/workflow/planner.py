@@ -48,7 +48,7 @@ def plan(
     settings: RunSettings,
     *,
     source_fingerprint: str,
-    external_fingerprints: Mapping[str, tuple[str, str]] | None = None,
+    external_fingerprints: Mapping[str, tuple[str | None, str | None]] | None = None,
     forged_files: Mapping[str, ForgedPrint] | None = None,
     compute: Compute | None = None,
 ) -> list[Stage]:
@@ -57,7 +57,7 @@ def plan(
     Args:
         settings: of the run.
         source_fingerprint: digest of the source's contents.
-        external_fingerprints: of the folders of real and forged photos of each external pair.
+        external_fingerprints: of the real and the forged photos of each external test; None: it has none of a class.
         forged_files: of the folder of each generator whose forgeries are files.
         compute: precision and threads, which decide the result of a training; by default those of this machine's CPU.
 
@@ -155,9 +155,9 @@ def _unique(stages: Iterable[_S]) -> list[_S]:
 
 
 def _external(
-    settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]]
-) -> dict[str, tuple[External, External]]:
-    """Return the stages that prepare the real and the forged photos of each external pair, all for the test."""
+    settings: RunSettings, fingerprints: Mapping[str, tuple[str | None, str | None]]
+) -> dict[str, tuple[External, ...]]:
+    """Return the stages that prepare the real and the forged photos of each external test, those that there are."""
 
     def side(pair: str, name: Literal["real", "forged"], fingerprint: str) -> External:
         return External(
@@ -167,13 +167,25 @@ def _external(
             crop=settings.data.crop,
             count=most_photos(settings),
             fingerprint=fingerprint,
-            masked=name == "forged" and bool(settings.external[pair].masks),
+            masked=name == "forged" and _has_masks(settings, pair),
         )
 
+    sides: tuple[Literal["real", "forged"], ...] = ("real", "forged")
     return {
-        f"{EXTERNAL_PREFIX}{pair}": (side(pair, "real", real), side(pair, "forged", forged))
-        for pair, (real, forged) in fingerprints.items()
+        f"{EXTERNAL_PREFIX}{pair}": tuple(side(pair, name, of) for name, of in zip(sides, prints, strict=True) if of)
+        for pair, prints in fingerprints.items()
     }
+
+
+def _has_masks(settings: RunSettings, pair: str) -> bool:
+    test = settings.external[pair]
+    return bool(test.masks) or (test.listed_masks and masks_are_measured(settings))
+
+
+def masks_are_measured(settings: RunSettings) -> bool:
+    """Return whether a run measures where images were altered: a detector has maps and a generator has masks."""
+    localising = any(request.localises for request in settings.detectors.values())
+    return settings.conditions.masks and localising and any(each.masks for each in settings.generators.values())
 
 
 def most_photos(settings: RunSettings) -> int:
@@ -229,7 +241,7 @@ class _Shared:
     prepare: Prepare
     real: Reals
     reference: Reference
-    external: Mapping[str, tuple[External, External]]
+    external: Mapping[str, tuple[External, ...]]
     compute: Compute
     files: Mapping[str, ForgedPrint]
 

@@ -14,7 +14,8 @@ from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.engines.local import execute
-from benchmarks.workflow.planner import ForgedPrint, most_photos, plan
+from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
+from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
@@ -30,19 +31,14 @@ from forge.core.files import digest_json, read_json, write_json
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.faces.forged_files import ForgedFiles
-from forge.faces.prepare import MIN_IMAGES
 from forge.faces.sources import resolve
-from forge.faces.sources.base import FileSource, Source, printable
-from forge.faces.sources.classes import refuse_mixed
-from forge.faces.sources.folder import FolderSource
-from forge.faces.sources.masked import MaskedFolder
+from forge.faces.sources.base import Source
 from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
     from benchmarks.workflow.engines.local import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
-    from forge.faces.sources.classes import Class
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class PlannedRun:
     settings: RunSettings
     source: Source | FaceSet
     stages: Sequence[Stage]
-    external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
+    external: Mapping[str, Sides] = field(default_factory=dict)
     forged: Mapping[str, ForgedFiles] = field(default_factory=dict)
 
     @property
@@ -81,16 +77,12 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
     # before planning: the key of the first stage holds the digest of the photos
     source = resolve(settings.data.source, **settings.data.options)
-    _refuse_mixed(source, given_as="real")
+    refuse_other_class(source, given_as="real")
     # Contents, not the path: the same photos in another folder are found cached.
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
-    pairs = {
-        # both sides are opened now, so that an empty folder is refused before trainings begin
-        name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged", masks=pair.masks))
-        for name, pair in settings.external.items()
-    }
-    _check_masks(settings, pairs)
-    prints = {name: (real.fingerprint(), forged.fingerprint()) for name, (real, forged) in pairs.items()}
+    # all are opened now, so that an empty folder is refused before trainings begin
+    pairs = external_sources(settings)
+    prints = {name: fingerprints(sides) for name, sides in pairs.items()}
     files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
     for name, each in files.items():  # too few of a split are refused now
         each.chosen(name, settings.images.model_dump(), settings.seed, {})
@@ -102,57 +94,6 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         compute=compute,
     )
     return PlannedRun(settings, source, stages, pairs, files)
-
-
-def _refuse_mixed(source: Source | FaceSet, *, given_as: Class) -> None:
-    """Refuse a folder of photos whose sub-folders say that it holds the other class."""
-    if isinstance(source, FolderSource):
-        refuse_mixed(source.root, source.files, given_as=given_as)
-
-
-def _check_masks(settings: RunSettings, pairs: Mapping[str, tuple[Source, Source]]) -> None:
-    """Refuse masks from elsewhere that nothing would be measured against, or that are no masks.
-
-    Raises:
-        InputError: as said.
-    """
-    masked = {name: forged for name, (_, forged) in pairs.items() if isinstance(forged, MaskedFolder)}
-    if not (masked and settings.conditions.masks):
-        return
-    name = next(iter(masked))
-    if not any(request.localises for request in settings.detectors.values()):
-        raise InputError(
-            f"--external {name} has masks and no detector of the run has maps to compare with them; add --detector unet"
-        )
-    if not any(generator.masks for generator in settings.generators.values()):
-        raise InputError(
-            f"--external {name} has masks and no generator of the run has any, on whose validation images the "
-            "threshold of a map is fixed; add --generator splice"
-        )
-    for forged in masked.values():
-        forged.check(forged.pick(most_photos(settings), 0))  # those that the stage takes
-
-
-def _photos(folder: str, *, given_as: Class, masks: str = "") -> Source:
-    """A folder of one side of an external pair; names and prepared sets are sources of whole runs only."""
-    source = MaskedFolder(folder, masks) if masks else resolve(f"folder:{folder}")
-    if not isinstance(source, Source):
-        raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
-    if len(source) < MIN_IMAGES:
-        raise InputError(
-            f"--external: {folder} holds {len(source)} photos; at least {MIN_IMAGES} are needed{_unread(source)}"
-        )
-    _refuse_mixed(source, given_as=given_as)
-    return source
-
-
-def _unread(source: Source) -> str:
-    """Half a sentence on files that are not read."""
-    unread = source.unread if isinstance(source, FileSource) else {}
-    if not unread:
-        return ""
-    file, why = next(iter(unread.items()))
-    return f"; {len(unread)} more are not read, e.g. {printable(file)}, {why}"
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:

@@ -46,7 +46,7 @@ class Context:
     workers: int
     on_progress: OnProgress
     track: Path | None = None
-    external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
+    external: Mapping[str, tuple[Source | None, Source | None]] = field(default_factory=dict)
     forged: Mapping[str, ForgedFiles] = field(default_factory=dict)
 
 

@@ -7,11 +7,10 @@ a person that it learned from.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from forge.faces.layouts import LAYOUTS, Entry, recognise
 from forge.faces.layouts.tree import Tree
 from forge.faces.prepare import MIN_IMAGES
 from forge.faces.sources.base import FileSource, Item, Source
-from forge.faces.sources.classes import class_of
-from forge.faces.sources.folder import FolderSource
+from forge.faces.sources.folder import LABEL_FILES, FolderSource
 from forge.faces.sources.listed import ListedSource
 from forge.faces.splits import assign
 
@@ -60,12 +58,17 @@ class ForgedFiles:
         if _has_layout(root):
             found = recognise(root)
             entries = found.side("forged")
+            if found.layout == "class-folders" and len(entries) == len(found.entries) and _has_labels(root):
+                return cls._of_folder(root)  # the folder's name says forged, its label file says more
             if not entries:
                 raise InputError(f"{root} holds no forgeries ({found.summary()}); name a set that has some")
             source: FileSource = ListedSource(root, entries, unread=found.unread)
             return cls(source, {entry.file: entry for entry in entries}, found.summary())._checked()
+        return cls._of_folder(root)
+
+    @classmethod
+    def _of_folder(cls, root: Path) -> ForgedFiles:
         folder = FolderSource(root)
-        _refuse_real(root, folder.files)
         return cls(folder, {}, f"a folder of {len(folder):,} images")._checked()
 
     def _checked(self) -> ForgedFiles:
@@ -227,12 +230,5 @@ def _has_layout(root: Path) -> bool:
     return any(LAYOUTS.load(name).recognises(tree) for name in LAYOUTS.names())
 
 
-def _refuse_real(root: Path, files: Iterable[str]) -> None:
-    """Refuse a folder of forgeries with a sub-folder whose name says real."""
-    folders = Counter(folder for file in files for folder in PurePath(file).parents if folder.name)
-    real = sorted(folder for folder in folders if class_of(folder.name) == "real")
-    if real:
-        raise InputError(
-            f"{root} is given as forgeries and holds {root / real[0]}, whose name says real, and has the layout of no "
-            "known public set; name the folder of the forgeries alone"
-        )
+def _has_labels(root: Path) -> bool:
+    return any((root / name).is_file() for name in LABEL_FILES)

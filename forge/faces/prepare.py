@@ -33,14 +33,14 @@ from forge.faces.faceset import CORE_COLUMNS, FaceSet, Images, Masks
 from forge.faces.imaging.decode import BACKDROP
 from forge.faces.ingest import Batch, Intake, take
 from forge.faces.parallel import ordered
-from forge.faces.sources.base import FileSource, Source, printable
+from forge.faces.sources.base import FEWEST, FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
 from forge.faces.sources.masked import refuse_masks
 from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
 from forge.faces.writer import FaceSetWriter
 
-MIN_IMAGES = 20
+MIN_IMAGES = FEWEST
 CLUSTER_PREFIX = "cluster-"  # of the identity of images that are copies of each other and of no known person
 RESOLUTIONS = (16, 1024)
 CHUNK = 64

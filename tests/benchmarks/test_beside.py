@@ -227,9 +227,10 @@ def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("mine", "must look like NAME=REAL_DIR,FORGED_DIR"),
-        ("mine=real", "must look like NAME=REAL_DIR,FORGED_DIR"),
-        ("=real,forged", "must look like NAME=REAL_DIR,FORGED_DIR"),
+        ("mine", "must look like NAME=ROOT, the folder of a test set, or like NAME=REAL_DIR,FORGED_DIR"),
+        ("mine=real", "no column has 20 images of a class (mine: 1 real)"),
+        ("mine=empty", "has the layout of no known test set (`bench list layouts`); it holds 0 images"),
+        ("=real,forged", "must look like NAME=ROOT"),
         ("mine=real,nowhere", "there is no folder nowhere"),
         ("a/b=real,real", "cannot name a test everywhere; try a-b"),
         ("mine=real,empty", "real holds 1 photos; at least 20 are needed"),

@@ -26,9 +26,12 @@ SMALLER["quality"] = {"n": 32, "face_n": 1}
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with what the guides suppose: photos, and a pair of folders from elsewhere; and one store for all."""
+    """A folder with what the guides suppose: photos, a pair from elsewhere, a public set; one store for all."""
     home_folder = tmp_path_factory.mktemp("guides")
-    for number, (folder, count) in enumerate({"photos": 112, "theirs/real": 20, "theirs/forged": 20}.items()):
+    public = {
+        f"GenImage/imagenet_ai_0419_{name}/val/{side}": 20 for name in ("biggan", "adm") for side in ("ai", "nature")
+    }
+    for number, (folder, count) in enumerate({"photos": 112, "theirs/real": 20, "theirs/forged": 20, **public}.items()):
         (home_folder / folder).mkdir(parents=True)
         for i in range(count):
             pixels = np.random.default_rng([number, i]).integers(0, 256, (5, 5, 3), dtype=np.uint8)

@@ -115,12 +115,27 @@ def test_of_a_public_set_the_forgeries_alone_are_taken_with_its_splits(tmp_path)
     assert {split for file, split in by_file.items() if "/train/" in file} == {"train", "val"}
 
 
+def test_of_folders_real_and_fake_the_forgeries_are_taken(tmp_path):
+    images(tmp_path / "0_real", 30)
+    images(tmp_path / "1_fake", 40, start=100)
+    files = ForgedFiles.open(tmp_path)
+    assert len(files.source) == 40 and all(file.startswith("1_fake/") for file in files.source.files)
+
+
+def test_a_folder_called_forged_keeps_the_people_of_its_label_file(tmp_path):
+    images(tmp_path / "forged", 30)
+    assert not ForgedFiles.open(tmp_path / "forged").names_people
+    (tmp_path / "forged" / "labels.csv").write_text("file,identity\n0000.png,p0\n0001.png,p0\n")
+    assert ForgedFiles.open(tmp_path / "forged").groups[:3] == ["p0", "p0", None]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda root: None, "does not exist"),
         (lambda root: images(root, 3), "holds 3 forgeries; at least 20"),
-        (lambda root: (images(root / "real", 30), images(root / "other", 30)), "whose name says real"),
+        (lambda root: (images(root / "real", 30), images(root / "other", 30)), "30 real and 0 forged"),
+        (lambda root: images(root / "real", 30), "30 real and 0 forged"),
         (lambda root: images(root / "imagenet_ai_0419_biggan" / "val" / "nature", 30), "holds no forgeries"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`bench data …`: prepare, show, verify and export sets of faces."""
+"""`bench data …`: prepare, show, verify and export sets of faces; list public test sets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli import options
 from benchmarks.cli.groups import implemented_in
 
 # An app of its own: `bench data` is a group of commands.
 app = typer.Typer(
     add_completion=False,
-    help="Prepare, show, verify and export sets of faces.",
+    help="Prepare, show, verify and export sets of faces; list public test sets.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -71,3 +72,12 @@ def export(
     split: Annotated[str | None, typer.Option("--split", help="Split to use. [default: all]")] = None,
 ) -> None:
     """Write a set as PNG files and a table; forged images carry a mark of where they come from."""
+
+
+@app.command()
+@implemented_in("benchmarks.cli.sets")
+def sets(
+    root: Annotated[Path, typer.Argument(help="Folder of a public test set, or of several.")],
+    as_json: options.Json = False,
+) -> None:
+    """List the public test sets below a folder: layout, columns, counts, splits, people, masks, files that lack."""

@@ -15,7 +15,8 @@ def list_names(
     category: Annotated[
         str,
         typer.Argument(
-            help="Names: generators, detectors, attacks, metrics, sections, perturbations, sources, suites, runs."
+            help="Names: generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, "
+            "runs."
         ),
     ],
     long: Annotated[
@@ -25,4 +26,4 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, attacks, metrics, sections, perturbations, sources, suites, or finished runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, or runs."""

@@ -116,8 +116,8 @@ def run(
         list[str] | None,
         typer.Option(
             "--external",
-            help="Test also on photos from elsewhere: NAME=REAL_DIR,FORGED_DIR, localisers with ,MASK_DIR or "
-            ",column:NAME behind; repeatable.",
+            help="Test also on photos from elsewhere: NAME=ROOT, a public test set of known layout, or "
+            "NAME=REAL_DIR,FORGED_DIR, localisers with ,MASK_DIR or ,column:NAME behind; repeatable.",
         ),
     ] = None,
     forged: Annotated[

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.evaluation.audits import failed
-from benchmarks.evaluation.numbers import percent
+from benchmarks.evaluation.numbers import count, percent
 from benchmarks.evaluation.results import Results
 from forge.training.monitor.health import FAILURE_MODES, REMARKS, present_state, state_title
 
 RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
+_UNEQUAL = 5  # times as many images of one class as of the other, from which a warning is given
 _FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
 
 
@@ -20,7 +21,7 @@ def warnings(results: Results) -> list[str]:
     ]
     # without this a table that lacks a failed stage would look complete
     missing = [f"Missing here: {stage}. {error}." for stage, error in results.missing.items()]
-    per_run = [*shortcuts, *missing, *_probes_of_random_weights(results)]
+    per_run = [*shortcuts, *missing, *_probes_of_random_weights(results), *_unequal_classes(results)]
     return list(dict.fromkeys([*per_run, *_failure_modes(results), *_faceless(results)]))
 
 
@@ -33,6 +34,22 @@ def _probes_of_random_weights(results: Results) -> list[str]:
         f"{name} probes a network with random weights: its results are not those of the cited method."
         for name in dict.fromkeys(names)
     ]
+
+
+def _unequal_classes(results: Results) -> list[str]:
+    """Warn of tests from elsewhere that have far fewer images of one class than of the other."""
+    counts: dict[str, dict[str, int]] = {}
+    for side in results.external:
+        counts.setdefault(side.name, {})[side.kind] = side.groups or side.images
+    warned = []
+    for name, of_class in counts.items():
+        smaller, larger = min(of_class, key=of_class.__getitem__), max(of_class, key=of_class.__getitem__)
+        if len(of_class) == 2 and of_class[larger] >= _UNEQUAL * of_class[smaller]:
+            warned.append(
+                f"{name} has {count(of_class['real'])} real and {count(of_class['forged'])} forged images, people and "
+                f"clips counted once: its intervals are as wide as {count(of_class[smaller])} {smaller} ones make them."
+            )
+    return warned
 
 
 def _failure_modes(results: Results) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stage that prepares one side of a pair of folders that nobody here made."""
+"""The stage that prepares one side of a pair of folders, or of a column of a test set, that nobody here made."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ class External(FaceStage):
     def run(self, job: Job) -> Facts:
         """Write the FaceSet, and what a sample of the files says of how they were handled."""
         source = job.context.external[self.pair][self.side == "forged"]  # (real, forged): False is 0
+        assert source is not None  # stages are planned of the sides that there are
         faces = prepare_faces(
             source,
             job.out / FACES,

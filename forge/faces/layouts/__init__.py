@@ -16,7 +16,14 @@ __all__ = ["LAYOUTS", "Entry", "Layout", "TestSet", "recognise"]
 
 # in the order in which they are asked: a layout before those that it could be taken for
 _SHIPPED = {
+    "manifest": "forge.faces.layouts.manifest:Manifest",
+    "faceforensics": "forge.faces.layouts.faceforensics:FaceForensics",
+    "celebdf": "forge.faces.layouts.celebdf:CelebDF",
+    "dfdc": "forge.faces.layouts.dfdc:DFDC",
+    "deepfakebench": "forge.faces.layouts.deepfakebench:DeepfakeBench",
     "genimage": "forge.faces.layouts.genimage:GenImage",
+    "kaggle": "forge.faces.layouts.kaggle:Kaggle",
+    "class-folders": "forge.faces.layouts.class_folders:ClassFolders",
 }
 LAYOUTS = Registry("layout", "forge.layouts", dict(_SHIPPED))
 
@@ -45,8 +52,9 @@ def recognise(root: Path) -> TestSet:
             entries = sorted(test_set.entries, key=lambda entry: entry.file)
             return replace(test_set, layout=name, title=layout.title, entries=entries, unread=tree.unread)
     raise InputError(
-        f"{printable(str(root))} has the layout of no known test set; it holds {tree.describe()}. Give two folders "
-        "as NAME=REAL_DIR,FORGED_DIR, or put manifest.csv with the columns path,label into it"
+        f"{printable(str(root))} has the layout of no known test set (`bench list layouts`); it holds "
+        f"{tree.describe()}. Give two folders as NAME=REAL_DIR,FORGED_DIR, or put manifest.csv with the columns "
+        "path,label into it"
     )
 
 

@@ -123,7 +123,8 @@ class TestSet:
     def summary(self) -> str:
         """Return what was recognised, of the split that is tested: "GenImage: 2 subsets, 400 real and 400 forged"."""
         tested = self.of_split(self.tested_split)
-        counts = Counter(entry.label for entry in tested.entries)
+        # a real clip may stand in several columns
+        counts = Counter(label for _, label in {(entry.file, entry.label) for entry in tested.entries})
         names = self.subsets()
         parts = [f"{len(names)} subset{'s' if len(names) != 1 else ''}"] if names else []
         parts.append(f"{counts['real']:,} real and {counts['forged']:,} forged")
@@ -132,12 +133,28 @@ class TestSet:
         return f"{self.title or self.layout}: {', '.join(parts)}"
 
 
+def without_extracted(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """Leave out videos whose frames are there too.
+
+    Args:
+        entries: with the clip of each.
+
+    Returns:
+        The entries left, and a sentence where videos were left out.
+    """
+    extracted = {entry.video for entry in entries if not entry.is_video}
+    kept = [entry for entry in entries if not (entry.is_video and entry.video in extracted)]
+    if dropped := len(entries) - len(kept):
+        return kept, [f"{dropped} videos have extracted frames beside them, which are used in their place"]
+    return kept, []
+
+
 class Layout(ABC):
     """A way in which a test set lies on a disk.
 
     Attributes:
         title: name for people.
-        tree: sketch of its folders, for `bench list layouts` and errors.
+        tree: sketch of its folders, for `bench list layouts`.
     """
 
     title: ClassVar[str]

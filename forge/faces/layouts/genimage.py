@@ -21,27 +21,26 @@ class GenImage(Layout):
     @classmethod
     def recognises(cls, tree: Tree) -> bool:
         """Return whether a split holds a folder `ai` or `nature`."""
-        return any(_class_of(folder) for folder in tree)
+        return any(_class_at(folder) is not None for folder in tree)
 
     @classmethod
     def read(cls, tree: Tree) -> TestSet:
         """Return the images; the generator is the folder above the split."""
         entries = []
         for folder in tree:
-            if not folder.files or not (label := _class_of(folder)):
+            if not folder.files or (at := _class_at(folder)) is None:
                 continue
-            *above, split, _ = folder.parts
-            subset = _PREFIX.sub("", above[-1], count=1) if above else None
-            made_by = subset if label == "forged" else None
+            parts = folder.parts
+            label = _CLASSES[parts[at].lower()]
+            subset = _PREFIX.sub("", parts[at - 2], count=1) if at > 1 else None
+            split, made_by = SPLITS[parts[at - 1].lower()], subset if label == "forged" else None
             entries += [
-                Entry(folder.file(name), label, subset, split=SPLITS[split.lower()], generator=made_by)
-                for name in folder.files
+                Entry(folder.file(name), label, subset, split=split, generator=made_by) for name in folder.files
             ]
         return TestSet("genimage", tree.root, entries)
 
 
-def _class_of(folder: Folder) -> Label | None:
-    parts = folder.parts
-    if len(parts) < 2 or parts[-2].lower() not in SPLITS:
-        return None
-    return _CLASSES.get(parts[-1].lower())
+def _class_at(folder: Folder) -> int | None:
+    """Return which part of a folder's path is its class, below that of a split; None: it has none."""
+    parts = [part.lower() for part in folder.parts]
+    return next((i for i in range(1, len(parts)) if parts[i] in _CLASSES and parts[i - 1] in SPLITS), None)

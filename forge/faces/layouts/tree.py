@@ -67,6 +67,7 @@ class Tree:
         self.folders: dict[str, Folder] = {}
         self.unread: dict[str, str] = {}
         self._entered: set[tuple[int, int]] = set()
+        self._json: dict[str, Any] = {}
         self._scan("", os.fspath(root))
 
     def __iter__(self) -> Iterator[Folder]:
@@ -132,19 +133,23 @@ class Tree:
             raise InputError(f"{printable(str(path))} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
     def json(self, file: str) -> Any:  # noqa: ANN401 - whatever the file holds
-        """Read a JSON file of the tree.
+        """Read a JSON file of the tree; once, since recognising and reading both ask for it.
 
         Raises:
             InputError: not readable, or not JSON.
         """
-        return read_json(self.root / file)
+        if file not in self._json:
+            self._json[file] = read_json(self.root / file)
+        return self._json[file]
 
     def describe(self) -> str:
         """Return half a sentence on what the tree holds, for errors."""
         top = self.folders.get("", Folder(""))
         folders = ", ".join(printable(name) for name in top.folders[:6]) + (", …" if len(top.folders) > 6 else "")
         counts = f"{len(self.media):,} images and videos in {len(self.folders):,} folders"
-        return f"{counts}, at the top {f'the folders {folders}' if folders else 'no folder'}"
+        unread = next(iter(self.unread.items()), None)
+        more = f"; {len(self.unread):,} files are not read, e.g. {printable(unread[0])}, {unread[1]}" if unread else ""
+        return f"{counts}, at the top {f'the folders {folders}' if folders else 'no folder'}{more}"
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:

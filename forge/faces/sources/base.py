@@ -46,6 +46,8 @@ class Item:
         return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
 
 
+FEWEST = 20  # images that a set needs
+
 _HEIC = "a HEIC photo; convert it to PNG or JPEG"
 _VIDEO = "a video; extract its frames as PNG"
 _RAW = "a camera's raw file; convert it to PNG or JPEG"

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from forge.core.files import digest_json
 from forge.faces.layouts.base import Entry
 from forge.faces.sources.base import FileSource, Item, printable
 
@@ -17,8 +18,10 @@ class ListedSource(FileSource):
 
     Args:
         root: the folder that files are relative to.
-        entries: of one class. Masks are used where all of them have one.
+        entries: of one class.
         unread: files of the set that are not read: relative path -> reason.
+        shared: the images stand in several columns, so that one without a person or clip is a group of its own by name.
+        masked: use the masks of the entries, of which each must have one.
         licence: of the images.
     """
 
@@ -32,12 +35,14 @@ class ListedSource(FileSource):
         entries: Sequence[Entry],
         *,
         unread: Mapping[str, str] | None = None,
+        shared: bool = False,
+        masked: bool = False,
         licence: str = "not stated",
     ) -> None:
         self.root, self.licence = root, licence
         self._entries = {entry.file: entry for entry in entries}
-        self._unread = dict(unread or {})
-        self.masked = bool(entries) and all(entry.mask for entry in entries)
+        self._unread, self._shared = dict(unread or {}), shared
+        self.masked = masked
 
     @cached_property
     def files(self) -> Sequence[str]:
@@ -52,7 +57,8 @@ class ListedSource(FileSource):
     def _item(self, file: str) -> Item:
         entry = self._entries[file]
         mask = os.fspath(self.root / entry.mask) if self.masked and entry.mask else None
-        return Item(printable(file), os.fspath(self.root / file), entry.group, mask=mask)
+        group = entry.group or (f"image {file}" if self._shared else None)
+        return Item(printable(file), os.fspath(self.root / file), group and printable(group), mask=mask)
 
     def label_files(self) -> Sequence[Path]:
         """Return the masks, whose contents belong to the fingerprint."""
@@ -60,5 +66,8 @@ class ListedSource(FileSource):
         return [self.root / mask for mask in masks if mask]
 
     def settings(self) -> dict[str, Any]:
-        """Folder name and the groups of the files, which decide the intervals."""
-        return super().settings()
+        """Name of the deepest folder that holds all files, and a digest of persons and clips, as intervals need."""
+        parents = os.path.commonpath([file.rpartition("/")[0] for file in self._entries]) if self._entries else ""
+        folder = parents.rpartition("/")[2] or self.root.resolve().name
+        groups = digest_json([entry.group for entry in self._entries.values()])
+        return {"folder": printable(folder), "groups": groups, "shared": self._shared}
