@@ -58,6 +58,7 @@ def run(
     metric: Names | None = None,
     section: Names | None = None,
     external: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
+    forged: Mapping[str, str | Path | Mapping[str, str]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -90,6 +91,7 @@ def run(
         section: sections of the page beside the shipped ones; "path/to/file.py:Class" for a plug-in.
         external: name -> folder of a public test set, whose layout is recognised; or (folder of real photos, folder of
             forged ones); a third one has the masks of the forged photos, or is "column:NAME" of their label file.
+        forged: name -> folder of forgeries that stand for a generator, or {"path": folder, "family": name}.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
         name: of the run and its report folder.
@@ -135,6 +137,7 @@ def run(
         "name": name,
         "conditions": dict(conditions or {}),
         "external": {label: _folders(folders) for label, folders in (external or {}).items()},
+        "forged": {label: str(of) if isinstance(of, Path) else of for label, of in (forged or {}).items()},
         "set": nested(settings or {}),
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }

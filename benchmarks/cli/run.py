@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from benchmarks.evaluation.numbers import duration
 from benchmarks.experiment.configs import find_suite, parse_assignments
 from benchmarks.experiment.external import notes_of
+from benchmarks.experiment.forged import parse_forged
 from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunRequest
@@ -59,6 +60,8 @@ def run(
     workers: int,
     show_real: bool,
     external: list[str] | None,
+    forged: list[str] | None,
+    attribute: bool,
     track: Path | None,
     plugin: list[str] | None,
     overwrite: bool,
@@ -91,6 +94,8 @@ def run(
         "name": name,
         "show_real": show_real or None,  # None leaves a suite's `show_real: true`
         "external": parse_pairs(external or ()),
+        "forged": parse_forged(forged or ()),
+        "conditions": {"attribute": True} if attribute else {},
         "set": parse_assignments(assignments or []),
     }
     suite = find_suite(file) if file else None

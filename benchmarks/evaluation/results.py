@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.evaluation.attack_facts import AttackFacts
+from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -204,12 +205,22 @@ class UsefulnessRow(_Record):
     n_test: int = Field(description="held-out reals that all classifiers are tested on")
 
 
+class FileFacts(_Record):
+    """Forgeries that are files."""
+
+    recognised: str = Field(description="as what the folder was read")
+    splits: dict[str, int]
+    rejected: dict[str, int] = Field({}, description="reason -> number of files that were not used")
+    digest: str
+
+
 class GeneratorFacts(_Record):
     """One generator of the run."""
 
     name: str
     seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
+    files: FileFacts | None = Field(None, description="of forgeries that are files; null: it made them")
     masks: bool = Field(False, description="its forgeries have masks of where they were altered")
     from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
     base: str = Field("", description="generator that it goes on from, of one of an arms race")
@@ -407,6 +418,7 @@ class Results(_Record):
     attacks: list[AttackFacts] = Field([], description="what each attack cost; empty: nothing was attacked")
     security: list[SecurityPoint] = Field([], description="detectors under attack, AUC over the budget")
     localisation: list[Localisation] = Field([], description="where images were altered; empty: nothing has masks")
+    attribution: list[Attribution] = Field([], description="which generator made an image; empty: not asked for")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 

@@ -64,7 +64,7 @@ def _surrogate(name: str, values: dict[str, Any], settings: RunSettings) -> Dete
     detector = values.get("surrogate")
     if not isinstance(detector, str):
         raise InputError(f"attack {quoted(name)} needs a surrogate and has no setting `surrogate` that names it")
-    if all(generator.takes_faces for generator in settings.generators.values()):
+    if not any(generator.draws_latents for generator in settings.generators.values()):
         raise InputError(
             f"conditions.attacked: the surrogate of {quoted(name)} is fitted on forgeries drawn for it, and no "
             "generator of this run draws any from latents; add one, e.g. dcgan"

@@ -14,6 +14,7 @@ from benchmarks.protocol import (
     CONTROL_DETECTORS,
     EQUALISED,
     EXTERNAL_PREFIX,
+    NEXT,
     PAIRED_PREFIX,
     SHUFFLED,
     WILD,
@@ -22,6 +23,7 @@ from benchmarks.protocol import (
     TrainSet,
 )
 from forge.core.compute import derive_seed
+from forge.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
         # `only` restricts a condition to some detectors.
         if _is_requested(settings, condition, detector):
             fits += fits_of(settings, detector)
+    fits += _attributed(settings, detector)
     return _merged(fits)
 
 
@@ -109,6 +112,14 @@ def _is_wild(settings: RunSettings, detector: str) -> bool:
 def _seen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all generators and test on each."""
     return [PlannedFit(_every(settings), tuple(settings.generators))] if settings.conditions.seen else []
+
+
+def _next(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train on all generators up to a step of time and test on those of the next, for each step."""
+    order = settings.conditions.order
+    before = [[name for step in order[:number] for name in step] for number in range(len(order))]
+    # a variant: the same generators are the training of `matrix` or `unseen` in another mean
+    return [PlannedFit(TrainSet.of(*before[number], variant=NEXT), order[number]) for number in range(1, len(order))]
 
 
 def _robust(settings: RunSettings, detector: str) -> list[PlannedFit]:
@@ -197,6 +208,22 @@ def _attacked(settings: RunSettings, detector: str) -> list[PlannedFit]:
     return [PlannedFit(_every(settings), tuple(settings.generators), attacked=attacked)] if attacked else []
 
 
+def _attributed(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Ask for the fit on all generators, whose features tell them apart.
+
+    Raises:
+        InputError: there is one generator.
+    """
+    if not settings.conditions.attribute:
+        return []
+    if len(settings.generators) < 2:
+        raise InputError(
+            f"--attribute asks which generator made an image, and this run has one, {next(iter(settings.generators))}; "
+            "add another --generator or --forged"
+        )
+    return [PlannedFit(_every(settings), tuple(settings.generators))]
+
+
 def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on shuffled labels, a control."""
     requested = detector in settings.conditions.shuffled
@@ -209,6 +236,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.MATRIX: _matrix,
     Condition.UNSEEN: _unseen,
     Condition.SEEN: _seen,
+    Condition.NEXT: _next,
     Condition.ROBUST: _robust,
     Condition.EQUALISED: _equalised,
     Condition.BUDGET: _budget,

@@ -29,8 +29,9 @@ def raced(
         raise UnknownNameError("--set race.detector", name, detectors)
     made: dict[str, GeneratorSettings] = {}
     for label, generator in generators.items():
-        if generator.snapshot is not None or generator.inverts is not None:
-            raise InputError(f"an arms race begins with a whole training; {label} is a snapshot or an edit")
+        if generator.snapshot is not None or generator.inverts is not None or generator.path:
+            what = "files" if generator.path else "a snapshot or an edit"
+            raise InputError(f"an arms race begins with a whole training; {label} is {what}")
         made[label] = generator
 
         def add(chain: str, against: str, rounds: int, begin: str = label, of: GeneratorSettings = generator) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
+from benchmarks.experiment.forged import written
 from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary, split_alias
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
@@ -83,9 +84,9 @@ def changed(request: RunRequest, values: Mapping[str, Any]) -> tuple[RunRequest,
         if key in given:
             content[other] = None
     # Merged at every depth: a flag adds to a suite's settings and does not drop the others.
-    for key in ("set", "conditions", "external"):
+    for key in ("set", "conditions", "external", "forged"):
         if key in given:
-            given[key] = merged(content[key], given[key])
+            given[key] = merged(content.get(key, {}), given[key])
     added = {field: given.pop(key) for key, field in _ADDED.items() if key in given}
     checked = validated(RunRequest, content | given, where="")
     # Each list is validated alone first, since a flag is one text of several names.
@@ -237,4 +238,7 @@ def command_of(request: RunRequest, file: Path | None = None) -> str:
     for name, folders in request.external.items():
         if base.external.get(name) != folders:
             parts += ["--external", f"{name}={folders if isinstance(folders, str) else ','.join(folders)}"]
+    for name, folder in request.forged.items():
+        if base.forged.get(name) != folder:
+            parts += ["--forged", written(name, folder)]
     return shlex.join([*parts, "--show-real"] if request.show_real else parts)

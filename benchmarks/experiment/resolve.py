@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
 from benchmarks.experiment.external import external_of
+from benchmarks.experiment.forged import generators_of_files
 from benchmarks.experiment.names import (
     base_name,
     inverted_generator,
@@ -81,7 +82,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         raise UnknownNameError("preset", preset, PRESETS)
     # Checked here and not in the model: a suite may leave them to the flags.
     for option, names in (("generator", generators), ("detector", detectors)):
-        if not names:
+        if not names and not (option == "generator" and request.forged):
             raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
     for option in ("generator", "detector", "condition", "metric", "section"):
         names = getattr(request, option)
@@ -123,6 +124,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
+    chosen_generators |= generators_of_files(request.forged, chosen_generators)
     if race.rounds:
         check_conditions(conditions)
         race, chosen_generators = raced(race, chosen_generators, chosen_detectors)

@@ -9,11 +9,17 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.experiment.names import safe_name, source_name
+from benchmarks.experiment.order import Steps, steps_of
 from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]
 PRESETS = get_args(Preset)
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a field is left out of what is stored: as before there was such a field."""
+    return not value
 
 
 class _Settings(BaseModel):
@@ -87,6 +93,13 @@ class Tuned(_Settings):
     weight: float = Field(description="of the detector's loss beside the generator's own")
 
 
+class ForgedFolder(_Settings):
+    """Forgeries that are files, which stand for a generator."""
+
+    path: str = Field(min_length=1, description="folder of forged images, or of a public set")
+    family: str = Field("", description="of generators that are left out of a training together; empty: its own")
+
+
 class GeneratorSettings(_Settings):
     """One generator: its architecture and how it is trained."""
 
@@ -133,6 +146,7 @@ class GeneratorSettings(_Settings):
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+    path: str = Field("", exclude_if=_is_empty, description="folder of its forgeries; empty: it makes them")
 
     @field_validator("domains", mode="before")
     @classmethod
@@ -151,6 +165,11 @@ class GeneratorSettings(_Settings):
     def takes_faces(self) -> bool:
         """Whether its forgeries are made from real faces, which are then no reals of a detector."""
         return self.tampers or self.translates
+
+    @property
+    def draws_latents(self) -> bool:
+        """Whether its forgeries are made from random numbers, so that more can be had."""
+        return not (self.takes_faces or self.path)
 
 
 class DetectorRequest(_Settings):
@@ -291,6 +310,17 @@ class Conditions(_Settings):
     variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (), description="numbers of models of a family to train on; tested on its other models and on other families"
     )
+    attribute: bool = Field(
+        False,
+        exclude_if=_is_empty,
+        description="beside `seen`: which generator made an image, by the frozen features of each detector",
+    )
+    order: Annotated[Steps, BeforeValidator(steps_of)] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="generators as they came up, a list (a list in it is one step of time) or name -> date: train on "
+        "all up to a step, test on the next",
+    )
     choices: int = Field(3, ge=1, le=100, description="of these models, each number in so many ways")
     snapshots: dict[str, tuple[Kimg, ...]] = Field(
         {},
@@ -329,6 +359,11 @@ class RunRequest(_Settings):
         description="name -> folder of a public test set, or folders of real and of forged photos, and where these "
         "have them of masks",
     )
+    forged: dict[str, ForgedFolder] = Field(
+        {},
+        exclude_if=_is_empty,
+        description="name -> folder of forgeries that stand for a generator, or path and family",
+    )
     resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
@@ -347,6 +382,30 @@ class RunRequest(_Settings):
         if both := sorted(map(str, set(sets) & set(external))):
             raise ValueError(f"sets and external both name {quoted(both[0])}; give one another name")
         return rest | {"external": {**external, **sets}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _order(cls, content: Any) -> Any:  # noqa: ANN401 - what YAML gave
+        """Take `order` beside the conditions for one of them."""
+        if not (isinstance(content, Mapping) and "order" in content):
+            return content
+        conditions = content.get("conditions") or {}
+        if not isinstance(conditions, Mapping) or "order" in conditions:
+            raise ValueError("it names order twice, alone and among the conditions; keep one")
+        rest = {name: value for name, value in content.items() if name != "order"}
+        return rest | {"conditions": {**conditions, "order": content["order"]}}
+
+    @field_validator("forged", mode="before")
+    @classmethod
+    def _paths(cls, forged: object) -> object:
+        if not isinstance(forged, Mapping):
+            return forged
+        for name, value in forged.items():
+            if isinstance(value, Mapping) and (
+                unknown := [key for key in value if key not in ForgedFolder.model_fields]
+            ):
+                raise ValueError(f"{name} has a path and perhaps a family, not {quoted(unknown[0])}")
+        return {name: {"path": value} if isinstance(value, str) else value for name, value in forged.items()}
 
     # Runs over several sources are named after them; equal names would be one report folder.
     @field_validator("sources")

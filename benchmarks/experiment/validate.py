@@ -15,6 +15,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
 from benchmarks.experiment.names import base_name, inverted_generator, is_fitted, short_name
+from benchmarks.experiment.order import check_order
 from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
@@ -172,7 +173,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
             )
-        if generators[name].tampers or generators[name].snapshot is not None:
+        if generators[name].tampers or generators[name].path or generators[name].snapshot is not None:
             raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
         # The end of the training is tested as the generator itself.
         for kimg in moments:
@@ -191,6 +192,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
             )
+    check_order(conditions.order, generators)
     families = families_of(generators)
     if conditions.wild and (conditions.unseen is False or len(set(families.values())) < 2):
         raise InputError(
@@ -218,6 +220,8 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
+    if generator.path:  # nothing to check but its files, which are opened when the run is planned
+        return generator
     from forge.generators.base import Architecture  # all import torch
     from forge.training.steps import method_of
 

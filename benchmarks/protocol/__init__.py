@@ -11,6 +11,7 @@ from benchmarks.protocol.assignment import column_of, condition_of
 from benchmarks.protocol.conditions import (
     CLEAN,
     EQUALISED,
+    NEXT,
     PRIMARIES,
     SHUFFLED,
     VIEW_PREFIX,
@@ -42,6 +43,7 @@ __all__ = [
     "EXTERNAL_PREFIX",
     "FEW_UNITS",
     "NEW_FAMILY",
+    "NEXT",
     "OWN_REALS",
     "PAIRED_PREFIX",
     "PRIMARIES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, VIEW_PREFIX, WILD, Condition
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, NEXT, SHUFFLED, VIEW_PREFIX, WILD, Condition
 from benchmarks.protocol.grid import TestGrid
 from benchmarks.protocol.identifiers import AttackId, TrainSet
 
@@ -35,6 +35,9 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         return Condition.SNAPSHOTS
     if train_set.variant == SHUFFLED:
         return Condition.SHUFFLED
+    # likewise: `matrix` and `unseen` are over other trainings than those of an order in time
+    if train_set.variant == NEXT:
+        return Condition.NEXT
     # the same training without a choice would be of `matrix` or `seen`: these means are over other trainings
     if train_set.choice is not None:
         return Condition.VARIANTS

@@ -67,6 +67,12 @@ class Condition(StrEnum):
         "trained on all generators, tested on fresh forgeries of each",
         "on generators it was trained on",
     )
+    NEXT = (
+        "next",
+        "trained on all generators that came up before the tested one, in the order that the run names",
+        "trained on all generators up to a moment, tested on each that came up next",
+        "on generators that came up after those of its training",
+    )
     ROBUST = (
         "robust",
         "the test images of both classes are changed: JPEG, blur, scaling, noise, cropping, brightness",
@@ -161,6 +167,7 @@ PROTOCOL_1_COLUMNS = {
 PRIMARIES = (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN, "leave-one-out", "cross", "same")
 EQUALISED = Condition.EQUALISED.value  # also the perturbation that re-encodes, and a variant of a train set
 WILD = Condition.WILD.value  # also the perturbation
+NEXT = Condition.NEXT.value  # also a variant of a train set
 SHUFFLED = Condition.SHUFFLED.value  # also a variant of a train set
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, NEXT, SHUFFLED
 from forge.core.errors import InputError
 
 CONTROL_DETECTORS = ("random", "metadata", "trivial-cues")  # by name: audits and pages know them
@@ -16,6 +16,7 @@ ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a 
 
 _NAMED = 6  # generators that a text for people names
 _CHOICE = "choice"  # begins the variant of a train set of the condition `variants`
+_VARIANT = re.compile(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}|{NEXT}|{_CHOICE}[1-9]\d*")
 
 
 @dataclass(frozen=True, order=True)
@@ -50,12 +51,14 @@ class TrainSet:
     dcgan:200           only 200 images per class
     dcgan:equalised     both classes re-encoded as JPEG of one quality last
     dcgan:shuffled      labels exchanged at random, a control
+    dcgan+gan:next      all generators up to a moment: see the condition `next`
     dcgan-a+dcgan-b:choice1   these models of a family, chosen first: see the condition `variants`
     elsewhere           nothing of this run: a fixed scorer, or scores from a file
 
     Attributes:
         generators: of the training forgeries, in order of their names.
-        variant: departure from plain training: "" none, "200" images per class, "equalised", "shuffled", "choice1".
+        variant: departure from plain training: "" none, "200" images per class, "equalised", "shuffled", "next",
+            "choice1".
     """
 
     generators: tuple[str, ...]
@@ -78,7 +81,7 @@ class TrainSet:
             raise InputError("trained_on is empty; it names the generators of the training forgeries")
         names, colon, variant = trained_on.rpartition(":")
         # a name may contain a colon (external:mine): only a known variant after the last one is split off
-        if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}|{_CHOICE}[1-9]\d*", variant):
+        if not (colon and names and _VARIANT.fullmatch(variant)):
             names, variant = trained_on, ""
         parts = names.split("+")
         # "a++b" has an empty part: taken as one name, so that writing it again gives the same text

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evaluation.attack_facts import AttackFacts
+from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.external import one_class_rates, set_means
@@ -24,6 +25,7 @@ from benchmarks.evaluation.results import (
     DataFacts,
     DetectorFacts,
     ExternalFacts,
+    FileFacts,
     Finding,
     Gap,
     GeneratorFacts,
@@ -52,6 +54,7 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups, count_masks
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
@@ -153,8 +156,12 @@ class _Collected:
     @cached_property
     def free(self) -> dict[str, FaceSet]:
         """Generator -> forgeries that may be shown: what is made from photos shows the photos' faces."""
-        # a face from a latent is no photo of a person
-        shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
+        # a face from a latent is no photo of a person; files are others', whatever the real faces are
+        shown = {
+            name: stage
+            for name, stage in self.first.items()
+            if isinstance(stage, Synthesize) or (self.report.show_real if isinstance(stage, Gather) else self.shown)
+        }
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 
     def results(self) -> Results:
@@ -201,6 +208,10 @@ class _Collected:
             attacks=[AttackFacts(**facts) for facts in evaluation.get("attacks", ())],
             security=[SecurityPoint(**point) for point in evaluation.get("security", ())],
             localisation=[Localisation(**row) for row in evaluation.get("localisation", ())],
+            attribution=[
+                Attribution.model_validate(read_json(self.job.path(stage) / "attribution.json"))
+                for stage in report.attributions
+            ],
             stages=[self._stage(stage) for stage in report.inputs.values()],
             environment=self.manifests[report.evaluation.key].environment,
         )
@@ -233,7 +244,7 @@ class _Collected:
             sources={
                 name: beside_sources(self.first[name], faces, self.faces, count=_FILMED)
                 for name, faces in self.free.items()
-                if not isinstance(self.first[name], Synthesize)
+                if not isinstance(self.first[name], Synthesize | Gather)
             },
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=finder([*self.free.values(), *([self.faces] if self.shown else [])]),
@@ -257,12 +268,13 @@ class _Collected:
 
     def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
         # A tampering learns nothing: the fields of a training are empty, its seconds are those of making the images.
-        if isinstance(stage, Tamper):
+        if isinstance(stage, Tamper | Gather):
             return GeneratorFacts(
                 name=stage.forger,
                 seed=stage.seed,
                 trained=False,
-                from_faces=True,
+                files=self._files(stage) if isinstance(stage, Gather) else None,
+                from_faces=isinstance(stage, Tamper),
                 masks=self.job.faces(stage).has_masks,
                 kimg=0,
                 parameters={},
@@ -297,6 +309,11 @@ class _Collected:
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
         )
+
+    def _files(self, stage: Gather) -> FileFacts:
+        card = self.job.faces(stage).card
+        recognised = str(self.manifests[stage.key].facts["recognised"])
+        return FileFacts(recognised=recognised, splits=card.splits, rejected=card.rejected, digest=card.digest)
 
     def _snapshot(self, stage: Trained, quality: Quality) -> SnapshotFacts:
         assert stage.snapshot is not None

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.experiment.matrix import PlannedFit, planned_fits, views_of
+from benchmarks.experiment.matrix import PlannedFit, families_of, planned_fits, views_of
 from benchmarks.experiment.settings import DetectorRequest, RunSettings
 from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, VIEW_PREFIX, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.attack import Attack, parts_of
+from benchmarks.workflow.stages.attribute import MOST, Attribute
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.perturb import Perturb
@@ -75,7 +77,30 @@ class DetectorPlan:
                 stages += self._scores(planned, fit)
                 stages += self._attacks(planned, fit)
                 stages += self._localised(planned, fit, controlled)
+            stages += self._attributed(detector, fits)
         return stages
+
+    def _attributed(self, name: str, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]) -> Iterator[Attribute]:
+        """Yield the attribution by a detector's features, where it is asked for and the detector learns something."""
+        settings, fit = self.settings, fits.get((name, TrainSet.of(*self.forged)))
+        if not (settings.conditions.attribute and isinstance(fit, Fit)) or fit.request.needs in ("nothing", "members"):
+            return
+        families = families_of(settings.generators)
+        without: dict[str, Fit] = {}
+        for generator, family in families.items():
+            others = [other for other, its in families.items() if its != family]
+            of_others = fits.get((name, TrainSet.of(*others))) if others else None
+            without |= {generator: of_others} if isinstance(of_others, Fit) else {}
+        counts = {split: min(getattr(settings.images, split), most) for split, most in MOST.items()}
+        yield Attribute(
+            seed=settings.seed,
+            repeated=len(settings.seeds) > 1,
+            detector=fit,
+            without=without,
+            real=self.real,
+            forged=self.forged,
+            counts=counts,
+        )
 
     def fit_of(self, name: str, training: TrainSet) -> Fit:
         """Return the stage of a detector that is fitted here and joins no others.
@@ -265,7 +290,7 @@ class DetectorPlan:
                 yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
         for name, faces in self.forged.items():
             if f"{PAIRED_PREFIX}{name}" in planned.tests:
-                assert not isinstance(faces, Synthesize)  # only generators that take faces have such tests
+                assert not isinstance(faces, Synthesize | Gather)  # only generators that take faces have such tests
                 parts = [Part("test", counts.test)]
                 yield ScorePairs(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), data=self.real)
         for name, pair in self.external.items():

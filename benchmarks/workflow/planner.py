@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from benchmarks.experiment.matrix import families_of, snapshots_of, train_set_of_round
 from benchmarks.experiment.names import base_name
@@ -12,6 +12,7 @@ from benchmarks.experiment.settings import GeneratorSettings, RunSettings, Tuned
 from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, SHUFFLED, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
 from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.stages.attribute import Attribute
 from benchmarks.workflow.stages.audit import Audit
 from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.evaluate import Evaluate
@@ -19,6 +20,7 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Halve, Reals
 from benchmarks.workflow.stages.landmarks import FindLandmarks
 from benchmarks.workflow.stages.localise import Localise
@@ -47,6 +49,7 @@ def plan(
     *,
     source_fingerprint: str,
     external_fingerprints: Mapping[str, tuple[str | None, str | None]] | None = None,
+    forged_files: Mapping[str, ForgedPrint] | None = None,
     compute: Compute | None = None,
 ) -> list[Stage]:
     """List the stages of a run, each after what it needs and each once.
@@ -55,6 +58,7 @@ def plan(
         settings: of the run.
         source_fingerprint: digest of the source's contents.
         external_fingerprints: of the real and the forged photos of each external test; None: it has none of a class.
+        forged_files: of the folder of each generator whose forgeries are files.
         compute: precision and threads, which decide the result of a training; by default those of this machine's CPU.
 
     Returns:
@@ -72,6 +76,7 @@ def plan(
         reference=Reference(measured_by=_quality(settings), data=real),
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
+        files=forged_files or {},
     )
     # `seeds` empty: one run with `seed`, whose stage names carry no number.
     repetitions = [
@@ -128,6 +133,7 @@ def plan(
         explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
         external=sides,
         maps=maps,
+        attributions=tuple(stage for stage in detectors if isinstance(stage, Attribute)),
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]
@@ -207,6 +213,18 @@ def _quality(settings: RunSettings, generator: GeneratorSettings | None = None) 
     return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)} | more
 
 
+class ForgedPrint(NamedTuple):
+    """What a plan depends on of forgeries that are files.
+
+    Attributes:
+        fingerprint: digest of their contents.
+        names_people: whether any is of a known person or clip.
+    """
+
+    fingerprint: str
+    names_people: bool
+
+
 @dataclass(frozen=True)
 class _Shared:
     """Stages and settings that the repetitions of a run share.
@@ -217,6 +235,7 @@ class _Shared:
         reference: quality of held-out real faces.
         external: name of an external pair in cells -> its real and its forged side.
         compute: precision and threads.
+        files: generator whose forgeries are files -> what the plan depends on of them.
     """
 
     prepare: Prepare
@@ -224,6 +243,7 @@ class _Shared:
     reference: Reference
     external: Mapping[str, tuple[External, ...]]
     compute: Compute
+    files: Mapping[str, ForgedPrint]
 
 
 @dataclass(frozen=True)
@@ -274,7 +294,7 @@ class _Repetition:
                 if isinstance(stage.generator, Tune) and stage.generator.detector is not None:
                     yield stage.generator.detector
                 yield stage.generator
-            else:
+            elif isinstance(stage, Tamper):
                 yield from stage.prerequisites
             yield stage
 
@@ -287,6 +307,18 @@ def _forger(
     # "repeated" is for names alone and in no key
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
+    if generator.path:
+        files, data = shared.files[name], settings.data
+        return Gather(
+            **common,
+            forger=name,
+            resolution=data.resolution,
+            crop=data.crop,
+            dedupe=data.dedupe,
+            counts=counts,
+            fingerprint=files.fingerprint,
+            data=shared.prepare if files.names_people else None,
+        )
     if generator.tampers:
         every = generator.searches == "all"
         found = FindLandmarks(**common, data=shared.real, counts=counts, every=every)
@@ -317,7 +349,7 @@ def _forger(
 def _tuning(settings: RunSettings, tuned: Tuned, train: Train, shared: _Shared, before: Mapping[str, Forger]) -> Tune:
     """Return the stage that trains a generator on, against a detector that was fitted on the rounds before it."""
     base = before[tuned.base]
-    assert not isinstance(base, Tamper)  # validation refuses what is not trained
+    assert isinstance(base, Trained)  # validation refuses what is not trained
     detector = None
     if tuned.detector:
         name = settings.race.detector

@@ -15,10 +15,11 @@ from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.engines.local import execute
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
-from benchmarks.workflow.planner import plan
+from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.train import leading
 from benchmarks.workflow.store import Store
@@ -29,6 +30,7 @@ from forge.core.errors import BenchError, InputError, quoted
 from forge.core.files import digest_json, read_json, write_json
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
+from forge.faces.forged_files import ForgedFiles
 from forge.faces.sources import resolve
 from forge.faces.sources.base import Source
 from forge.generators import GENERATORS
@@ -47,12 +49,13 @@ class PlannedRun:
     source: Source | FaceSet
     stages: Sequence[Stage]
     external: Mapping[str, Sides] = field(default_factory=dict)
+    forged: Mapping[str, ForgedFiles] = field(default_factory=dict)
 
     @property
     def photos(self) -> dict[str, str]:
         """Name -> key of the stages that read photos; another key means other photos, or another version."""
         # Compared when a report is about to be replaced: with the same request, other keys mean other photos.
-        return {stage.name: stage.key for stage in self.stages if isinstance(stage, Prepare | External)}
+        return {stage.name: stage.key for stage in self.stages if isinstance(stage, Prepare | External | Gather)}
 
 
 def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: Compute | None = None) -> PlannedRun:
@@ -80,14 +83,23 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
     # all are opened now, so that an empty folder is refused before trainings begin
     pairs = external_sources(settings)
     prints = {name: fingerprints(sides) for name, sides in pairs.items()}
-    stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints, compute=compute)
-    return PlannedRun(settings, source, stages, pairs)
+    files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
+    for name, each in files.items():  # too few of a split are refused now
+        each.chosen(name, settings.images.model_dump(), settings.seed, {})
+    stages = plan(
+        settings,
+        source_fingerprint=fingerprint,
+        external_fingerprints=prints,
+        forged_files={name: ForgedPrint(each.source.fingerprint(), each.names_people) for name, each in files.items()},
+        compute=compute,
+    )
+    return PlannedRun(settings, source, stages, pairs, files)
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     """Return checked settings, remembered by request and by the program that checks them."""
     # by reference, not by label: a file's class DCGAN has the label of our own
-    references = {generator.architecture for generator in settings.generators.values()}
+    references = {generator.architecture for generator in settings.generators.values() if not generator.path}
     references |= {request.detector for request in settings.detectors.values()}
     known = {*GENERATORS.entries, *DETECTORS.entries}
     # "timm:resnet18" is ours where the family "timm:" is registered.
@@ -192,7 +204,7 @@ def execute_run(
     tidy_reports(reports)
     refuse_foreign(target)
     # progress is silent here; the engine puts the observer's in for each stage
-    context = Context(planned.source, compute, workers, silent, track, planned.external)
+    context = Context(planned.source, compute, workers, silent, track, planned.external, planned.forged)
     with leading(context):
         executed = execute(planned.stages, store, context, observer)
     publish_report(executed.report / "report", target)

@@ -18,6 +18,7 @@ from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet
 
 if TYPE_CHECKING:
+    from forge.faces.forged_files import ForgedFiles
     from forge.faces.sources import Source
 
 # The layout of stored results: renaming it would orphan every store.
@@ -37,6 +38,7 @@ class Context:
         on_progress: called with progress.
         track: folder for TensorBoard events, if any are wanted.
         external: name of a pair -> folders of real and of forged photos that detectors are tested on.
+        forged: generator -> the files that stand for its forgeries.
     """
 
     source: Source | FaceSet
@@ -45,6 +47,7 @@ class Context:
     on_progress: OnProgress
     track: Path | None = None
     external: Mapping[str, tuple[Source | None, Source | None]] = field(default_factory=dict)
+    forged: Mapping[str, ForgedFiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -275,6 +275,18 @@ class Detector(ABC, Generic[S]):
         """
         return None
 
+    def embeddings(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Return what the score is made from, float32 [n, D]: features, or what a network's last layer is given.
+
+        Args:
+            images: uint8 [n, H, W, 3] of the fitted resolution.
+            compute: the device.
+
+        Returns:
+            None where the score is made of nothing like that.
+        """
+        return None
+
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps: float32 [n, H, W] in 0..1, or None for a detector without gradients.
 

@@ -120,6 +120,10 @@ class FeatureDetector(Detector[F]):
         parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])
 
+    def embeddings(self, images: Images, compute: Compute) -> NDArray[np.float32]:
+        """Return the features before they are scaled, float32 [n, D]."""
+        return np.concatenate(list(self._raw(images, compute))).astype(np.float32)
+
     def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
         """Return the score as a function of pixels, where both features and classifier have gradients."""
         classifier, device = self._fitted(), compute.torch_device

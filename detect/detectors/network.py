@@ -38,6 +38,17 @@ def channel_values(values: tuple[float, float, float], device: torch.device) -> 
         return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
 
 
+def _last(network: nn.Module) -> list[nn.Module]:
+    """Return the layers that give a value or one a class, of which the last one called gives the logit."""
+    linear: list[nn.Module] = [
+        layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.out_features <= 2
+    ]
+    convolutions: list[nn.Module] = [
+        layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels <= 2
+    ]
+    return linear or convolutions
+
+
 N = TypeVar("N", bound=NetworkSettings)
 
 
@@ -148,6 +159,28 @@ class NetworkDetector(Detector[N]):
         """Logits, float64 [n]; in the precision of the fit unless `compute` asks for one."""
         device = compute.torch_device
         return self.predict(self._scorer(device), images, compute, self.scoring_precision(compute), self.part(device))
+
+    def embeddings(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Return what the last layer is given, float32 [n, D]; of a convolution its mean over the image."""
+        device = compute.torch_device
+        network, part = self._fitted().to(device), self.part(device)
+        given: list[Tensor] = []
+        hooks = [layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])) for layer in _last(network)]
+        embedded = []
+        try:
+            with torch.inference_mode(), compute.autocast(self.scoring_precision(compute)):
+                for start in range(0, len(images), part):
+                    given.clear()
+                    pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
+                    self.logits(network, self.prepare(pixels))
+                    if not given:
+                        return None
+                    last = given[-1].float()  # the layer that is called last, where several give one value
+                    embedded.append((last.mean(dim=(2, 3)) if last.ndim == 4 else last.flatten(1)).cpu().numpy())
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return np.concatenate(embedded)
 
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the precision of the fit unless `compute` asks for one."""

@@ -76,7 +76,7 @@ def prepare(
         count: look at this many images of the source, drawn by `seed` (rendered: the first ones); all by default.
         crop: "none" takes the largest square in the middle, "face" finds and aligns the face, "ff++" takes a square
             1.3 times as large as the box of the face, as FaceForensics++.
-        splits: split -> fraction of the images, summing to 1.
+        splits: split -> fraction of the images, summing to 1; without effect where the source assigns them.
         seed: of the draw and the splits.
         dedupe: keep only the first of images with the same photo (by default, but for digits). Otherwise they stay,
             together in one split, and share the identity "cluster-..." where they have none.
@@ -217,6 +217,7 @@ class _Taken:
     digests: list[bytes] = field(default_factory=list)  # SHA-256 of the source files
     people: dict[str, int] = field(default_factory=dict)  # identity -> number
     person: list[int] = field(default_factory=list)  # number of each image's identity, -1 unknown
+    positions: list[int] = field(default_factory=list)  # of each image in the source
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -229,6 +230,7 @@ class _Taken:
         if batch.masks is not None:
             pixels.write(batch.masks.data)
         for row, index in zip(batch.rows, batch.positions, strict=True):
+            self.positions.append(positions[index])
             row["id"] = f"{positions[index]:07d}"  # the place in the source: stays the same with other settings
             self.digests.append(bytes.fromhex(row["source_sha256"]))
             name = row["identity"]
@@ -314,7 +316,10 @@ def _decide(
     # a lasting name for each group: the person's, else the digest of its first file, so that more images leave it alone
     keys = [names[person[i]] if person[i] >= 0 else taken.digests[i].hex() for i in root]
     split = np.full(total, "", dtype="U8")  # "U8": long enough for every split; "" where not used
-    split[used] = assign(group_of, keys, splits, seed=seed)
+    if source.assigned is None:
+        split[used] = assign(group_of, keys, splits, seed=seed)
+    else:  # what is linked lies in the split of the first
+        split[used] = np.array([source.assigned[taken.positions[i]] for i in root])[group_of]
 
     both = (person >= 0) & (person[original] >= 0)
     return _Plan(

@@ -91,7 +91,8 @@ def detect(
 ) -> None:
     """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
 
-    A run that is called like a command (export, import, published) is named by its path: bench detect reports/import PHOTO.
+    A run that is called like a command (export, import, published) is named by its path, as in
+    bench detect reports/import PHOTO.
     """
 
 

@@ -120,6 +120,17 @@ def run(
             "NAME=REAL_DIR,FORGED_DIR, localisers with ,MASK_DIR or ,column:NAME behind; repeatable.",
         ),
     ] = None,
+    forged: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forged",
+            help="Forgeries that are files, as a generator: NAME=ROOT or NAME:FAMILY=ROOT, a folder of images or a "
+            "public set; repeatable.",
+        ),
+    ] = None,
+    attribute: Annotated[
+        bool, typer.Option("--attribute", help="Tell which generator made an image, by each detector's features.")
+    ] = False,
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,

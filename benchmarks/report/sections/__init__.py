@@ -25,6 +25,7 @@ SECTIONS = Registry(
         "results": f"{_HERE}.results:ResultsSection",
         "race": f"{_HERE}.race:RaceSection",
         "paired": f"{_HERE}.paired:PairedSection",
+        "attribution": f"{_HERE}.attribution:AttributionSection",
         "localisation": f"{_HERE}.localisation:LocalisationSection",
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
         "robustness": f"{_HERE}.robustness:RobustnessSection",

@@ -87,6 +87,8 @@ def _by_column(rows: Sequence[UsefulnessRow]) -> Mapping[str, list[UsefulnessRow
 
 def _reason(generator: GeneratorFacts) -> str:
     """Return why a generator's forgeries were not measured, as the end of a sentence."""
+    if generator.files:
+        return "its forgeries are files without labels"
     if not generator.trained:
         return "its images have the labels of the real images they were made from, which are those of the test"
     if generator.condition is None:

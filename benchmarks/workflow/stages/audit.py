@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.external import External, paired
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from forge.core.files import write_json
 from forge.faces.dedup import Hashes, Thumbnails, describe, near_duplicates
@@ -56,10 +57,10 @@ class Audit(Stage):
 
     def run(self, job: Job) -> Facts:
         """Write findings.json."""
-        from benchmarks.evaluation.audits.face_sets import labels, shared_identities, values  # imports pandas
+        from benchmarks.evaluation.audits import face_sets, pairs  # import pandas
 
         real = job.faces(self.data)
-        findings = [shared_identities(real.table), _between_splits(real)]
+        findings = [face_sets.shared_identities(real.table), _between_splits(real)]
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
             if isinstance(stage, Trained):
@@ -69,9 +70,13 @@ class Audit(Stage):
                 findings.append(_shared(real.view("forge"), forged.view("test"), between))
             # Seed 0 in every run: findings of two runs on the same faces are of the same images.
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
-            findings.append(values(*pair).model_copy(update={"audit": f"values, {title}"}))
+            findings.append(face_sets.values(*pair).model_copy(update={"audit": f"values, {title}"}))
+            if isinstance(stage, Gather):  # what differs beside the pixels, and photos of the other class
+                sources_of = pairs.sources(real.table, forged.table)
+                findings.append(sources_of.model_copy(update={"audit": f"{sources_of.audit}, {title}"}))
+                findings.append(_shared(real.view(None), forged.view(None), f"the real images and those of {title}"))
             if columns := [name for name in real.card.attributes if name in forged.card.attributes]:
-                finding = labels(real.view("test").rows, forged.view("test").rows, columns)
+                finding = face_sets.labels(real.view("test").rows, forged.view("test").rows, columns)
                 findings.append(finding.model_copy(update={"audit": f"labels, {title}"}))
         for sides in paired(self.external).values():
             findings += self._of_pair(job, *sides)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.translate import Translate
@@ -85,12 +86,11 @@ class Quality(Stage):
     def settings(self) -> dict[str, Any]:
         """Return the settings of the quality metrics, and whether forgeries are laid beside their sources."""
         # absent for other forgeries, so that their keys stay
-        return self.measured_by | ({} if isinstance(self.forged, Synthesize) else {"beside_sources": True})
+        return self.measured_by | ({} if isinstance(self.forged, Synthesize | Gather) else {"beside_sources": True})
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
-        from forge.quality.measure import Quality as Measured  # both import torch
-        from forge.quality.sets import measure_set
+        from forge.quality import measure, sets  # import torch
 
         def compared() -> BaseModel:
             known = read_json(job.path(self.reference) / "quality.json")
@@ -98,11 +98,11 @@ class Quality(Stage):
             if "missing" in known:
                 raise InputError(known["missing"])
             real, forged = job.faces(self.data), self.forged
-            return measure_set(
+            return sets.measure_set(
                 job.faces(forged),
                 real,
                 _ask(job, self.measured_by, self.seed),
-                floor=Measured.model_validate(known),
+                floor=measure.Quality.model_validate(known),
                 translator=forged.translator(real.resolution) if isinstance(forged, Translate) else None,
             )
 

@@ -66,6 +66,7 @@ class Report(ReportParts):
             explanations=_kept(self.explanations, there),
             external=_kept(self.external, there),
             maps=_kept(self.maps, there),
+            attributions=_kept(self.attributions, there),
         )
 
     def run(self, job: Job) -> Facts:

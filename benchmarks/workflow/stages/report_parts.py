@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.workflow.stage import Collecting, Stage
+from benchmarks.workflow.stages.attribute import Attribute
 from benchmarks.workflow.stages.audit import Audit
 from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
@@ -50,6 +51,7 @@ class ReportParts(Collecting):
         explanations: of the detectors of the first seed.
         external: sides of external pairs.
         maps: of detectors that say where images were altered.
+        attributions: of images to generators.
     """
 
     run_name: str
@@ -75,3 +77,4 @@ class ReportParts(Collecting):
     explanations: tuple[Explain, ...]
     external: tuple[External, ...]
     maps: tuple[Localise, ...] = ()
+    attributions: tuple[Attribute, ...] = ()

@@ -71,6 +71,7 @@ class Source(ABC):
         dedupe: whether images that look the same are copies; not so for digits.
         masked: whether each image has a mask of its altered pixels.
         code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
+        assigned: split of each image, where the source decides; None: `prepare` draws them.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Source(ABC):
     dedupe: bool = True
     masked: bool = False
     code: Mapping[str, str] = MappingProxyType({})
+    assigned: Sequence[str] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
