@@ -273,7 +273,7 @@ class _Collected:
                 name=stage.forger,
                 seed=stage.seed,
                 trained=False,
-                files=self._files(stage) if isinstance(stage, Gather) else None,
+                files=self._file_facts(stage) if isinstance(stage, Gather) else None,
                 from_faces=isinstance(stage, Tamper),
                 masks=self.job.faces(stage).has_masks,
                 kimg=0,
@@ -310,7 +310,7 @@ class _Collected:
             weights_sha256=card["weights_sha256"],
         )
 
-    def _files(self, stage: Gather) -> FileFacts:
+    def _file_facts(self, stage: Gather) -> FileFacts:
         card = self.job.faces(stage).card
         recognised = str(self.manifests[stage.key].facts["recognised"])
         return FileFacts(recognised=recognised, splits=card.splits, rejected=card.rejected, digest=card.digest)

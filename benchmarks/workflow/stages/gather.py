@@ -32,7 +32,7 @@ class Gather(FaceStage):
 
     forger: str
     resolution: int
-    crop: Literal["none", "face"]
+    crop: Literal["none", "face", "ff++"]
     dedupe: bool | None
     counts: dict[str, int]
     fingerprint: str
