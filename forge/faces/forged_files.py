@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -212,16 +213,27 @@ def _divided(units: Sequence[str], splits: Sequence[str], counts: Mapping[str, i
     return [str(each) for each in assign(groups.astype(np.int64), keys.tolist(), fractions, seed=seed)]
 
 
-def refuse_few(name: str, split: str, images: int, where: str) -> None:
+def refuse_few(
+    name: str, split: str, images: int, where: str, rejected: Mapping[str, int] = MappingProxyType({})
+) -> None:
     """Refuse a split with fewer than ten forgeries.
+
+    Args:
+        name: of the generator that they stand for.
+        split: its name.
+        images: that can be used.
+        where: the folder.
+        rejected: reason -> files that cannot.
 
     Raises:
         InputError: it has fewer.
     """
     if images < LEAST:
+        why = ", ".join(f"{number} {reason}" for reason, number in rejected.items())
         raise InputError(
             f"forged {quoted(name)}: {images} usable images for split {split} in {where}, at least {LEAST} are needed "
-            "in each of train, val and test; give a larger set"
+            f"in each of train, val and test{f'; of all that were read are not used: {why}' if why else ''}; give a "
+            "larger set"
         )
 
 

@@ -77,9 +77,10 @@ class Gather(FaceStage):
             workers=job.context.workers,
             on_progress=job.context.on_progress,
         )
+        card = faces.card
         for split in SPLITS:  # some files are no images, or copies of others
-            refuse_few(self.forger, split, faces.card.splits.get(split, 0), str(files.source.root))
-        return {"images": len(faces), "rejected": faces.card.rejected, "recognised": files.summary}
+            refuse_few(self.forger, split, card.splits.get(split, 0), str(files.source.root), card.rejected)
+        return {"images": len(faces), "rejected": card.rejected, "recognised": files.summary}
 
 
 def _splits_of_people(faces: FaceSet) -> dict[str, str]:
