@@ -50,7 +50,7 @@ WRONG = [
     (["dat.count=1"], r"section of --set 'dat' is not known; did you mean 'data'\?"),
     (["data"], r"--set 'data' must look like section.name=value"),
     (["data.count=[1"], r"--set data.count is not YAML"),
-    (["data.crop=round"], r"'data\.crop' cannot be 'round': input should be 'none' or 'face'"),
+    (["data.crop=round"], r"'data\.crop' cannot be 'round': input should be 'none', 'face' or 'ff\+\+'"),
     (["data.resolution=48"], r"resolution 48 is not possible with DCGAN; it makes 16, 32, 64, 128, 256 px"),
 ]
 
