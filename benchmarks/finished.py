@@ -18,7 +18,7 @@ from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError
 from forge.core.registry import allow_files
 from forge.faces.crop import check_crop
-from forge.faces.imaging.crops import check_view
+from forge.faces.imaging.views import check_view
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,7 +28,7 @@ from forge.core.compute import Compute, choose_device, cores, tune_allocator
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.crop import check_crop
-from forge.faces.imaging.crops import check_view
+from forge.faces.imaging.views import check_view
 from forge.generators import GENERATORS
 
 _LISTED = 100  # photos that the terminal's table holds

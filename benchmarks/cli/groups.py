@@ -28,6 +28,7 @@ def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, Non
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
             getattr(import_module(module), declaration.__name__)(*args, **kwargs)
 
+        call.implementation = module  # type: ignore[attr-defined]
         return call
 
     return decorate

@@ -29,10 +29,10 @@ COMMANDS = {
     "new": ("benchmarks.cli.commands.new:new", "Write a working generator, detector or attack."),
     "list": ("benchmarks.cli.commands.listing:list_names", "List generators, detectors, metrics, suites, runs, …"),
     "show": ("benchmarks.cli.commands.show:show", "Show settings, results, or faces of a trained generator."),
-    "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces; list test sets."),
+    "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify, export faces; list test sets."),
     "detect": (
         "benchmarks.cli.commands.detect:app",
-        "Score photos with a trained detector; export it; import weights.",
+        "Score photos with a detector; export it; import weights.",
     ),
     "tamper": ("benchmarks.cli.commands.tamper:tamper", "Alter own photos, with the mask of each."),
     "attack": ("benchmarks.cli.commands.attack:attack", "Change own images so that a detector errs."),

@@ -8,7 +8,7 @@ from benchmarks.experiment.matrix import views_of
 from benchmarks.experiment.settings import DetectorRequest, RunSettings
 from detect.own_resolution import refusal
 from forge.core.errors import InputError
-from forge.faces.imaging.crops import RESIZE, check_view
+from forge.faces.imaging.views import RESIZE, check_view
 
 
 def check_views(settings: RunSettings, detectors: Mapping[str, DetectorRequest]) -> None:

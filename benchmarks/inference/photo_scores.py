@@ -23,8 +23,8 @@ from detect.own_resolution import refusal
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import csv_cell, replacing, write_text
 from forge.core.progress import OnProgress, ProgressEvent, silent
-from forge.faces.imaging.crops import RESIZE, VIEWS
 from forge.faces.imaging.grids import grid, write_picture
+from forge.faces.imaging.views import RESIZE, VIEWS
 from forge.faces.sources.base import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forge.core.errors import InputError, quoted
 from forge.faces.crop import CROPS, check_crop
-from forge.faces.imaging.crops import RESIZE, check_view
+from forge.faces.imaging.views import RESIZE, check_view
 from forge.faces.ingest import Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread

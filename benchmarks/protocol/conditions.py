@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from forge.faces.imaging.crops import VIEWS
+from forge.faces.imaging.views import VIEWS
 
 CLEAN = "none"  # perturbation of images that were left alone
 VIEW_PREFIX = "view:"  # prefix of a view in place of a perturbation: "view:tiles"

@@ -13,9 +13,10 @@ from PIL import Image
 
 from forge.faces.crop import FaceCrop, FaceFinder, Landmarks, align, align_mask, enlarged_box, similarity
 from forge.faces.dedup import THUMBNAIL, describe
-from forge.faces.imaging.crops import MOST_TILES, crops_of
+from forge.faces.imaging.crops import crops_of
 from forge.faces.imaging.decode import Decoded, Square, Unusable, centre_square, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
+from forge.faces.imaging.views import MOST_TILES
 from forge.faces.sources.base import Item
 
 _DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones

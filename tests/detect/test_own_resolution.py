@@ -8,7 +8,8 @@ from detect.detectors.registry import DETECTORS
 from detect.own_resolution import CropScorer, Viewed
 from forge.core.compute import Compute
 from forge.core.errors import InputError, UnknownNameError
-from forge.faces.imaging.crops import VIEWS, check_view, crops_of, pooled
+from forge.faces.imaging.crops import crops_of, pooled
+from forge.faces.imaging.views import VIEWS, check_view
 from forge.faces.ingest import Intake, take
 from forge.faces.sources.base import Item
 

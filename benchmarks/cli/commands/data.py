@@ -77,7 +77,7 @@ def export(
     ] = "png",
     beside: Annotated[
         list[Path] | None,
-        typer.Option("--and", help="A further FaceSet of the dataset, e.g. the forgeries; not with png."),
+        typer.Option("--and", help="Further FaceSet of the dataset, e.g. the forgeries; not with png."),
     ] = None,
 ) -> None:
     """Write a set as PNG files and a table, or as a Hugging Face dataset.

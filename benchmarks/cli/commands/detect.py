@@ -166,7 +166,7 @@ def import_weights(
 @app.command("published")
 @implemented_in("benchmarks.cli.published")
 def published(
-    name: Annotated[str | None, typer.Argument(help="Of one of them: the figures that its authors reported.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Network whose reported figures to list.")] = None,
     run: Annotated[
         str | None, typer.Option("--run", help="Run that tested it: fills in the column of reproduced values.")
     ] = None,

@@ -66,8 +66,9 @@ def test_summaries_fit_a_line_and_commands_can_be_imported(name):
 def test_declared_arguments_are_those_of_the_implementation(name):
     for declaration in declarations(name):
         declared = inspect.signature(declaration, eval_str=True)
-        module = declaration.__wrapped__.__module__.replace(".commands.", ".")
-        implemented = inspect.signature(getattr(import_module(module), declaration.__name__), eval_str=True)
+        implemented = inspect.signature(
+            getattr(import_module(declaration.implementation), declaration.__name__), eval_str=True
+        )
         assert list(declared.parameters) == list(implemented.parameters)
         for key, parameter in declared.parameters.items():
             annotation = parameter.annotation
