@@ -83,7 +83,7 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
     code, out, err = done("detect", "own", "me.png", "you.png", "--json")
     answer = json.loads(out)
     assert (code, err) == (0, "") and answer["detector"] == "disc-scratch" and answer["trained_on"] == "dcgan"
-    assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in answer["images"])
+    assert all(row["called"] == ("forged" if row["probability"] >= 0.5 else "real") for row in answer["images"])
     code, out, _ = done("detect", "own", "me.png")
     assert code == 0 and "even odds by its calibration" in " ".join(out.split())
     code, _, err = done("detect", "own", "me.png", "-d", "dct")
@@ -125,6 +125,7 @@ def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
         stage["key"] = "f" * 64
     changed = {"seeds": [0, 1], "cells": results["cells"] + later, "stages": stages}
     write_json(Path("reports/twice/results.json"), results | changed)
+    shutil.copy("reports/mine/scores.parquet", "reports/twice")
     write_sums(Path("reports/twice"))
     code, out, err = done("detect", "twice", "me.png", "--json")
     once = done("detect", "mine", "me.png", "--json")[1]
@@ -322,10 +323,10 @@ def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on)
     scores = make_scores({("dct", trained_on): {"dcgan": 2.0}}, n=40)
     cell = evaluate(scores)[0]
     trained = SimpleNamespace(calibration=Calibration(1.0, 0.0))
-    rule = Threshold.of_run(trained, cell, scores).rule
+    rule = Threshold.of_run(trained.calibration, cell, scores).rule
     assert ("trained elsewhere" in rule) == (trained_on == "elsewhere")
     assert ("balanced accuracy" in rule) == (trained_on != "elsewhere")
-    predictor = Predictor(trained, "dct", trained_on, Threshold.of_run(trained, cell, scores), "none", "run")
+    predictor = Predictor(trained, "dct", trained_on, Threshold.of_run(trained.calibration, cell, scores), "none", "run")
     assert caution(predictor).startswith("It was trained elsewhere" if trained_on == "elsewhere" else "Trained on")
 
 
@@ -333,7 +334,7 @@ def test_equal_scores_leave_a_threshold_that_no_photo_reaches():
     scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}}, n=40).assign(score=1.0)
     cell = SimpleNamespace(detector="dct", trained_on="dcgan", seed=0, threshold=1.0)
     trained = SimpleNamespace(calibration=Calibration(0.0, 0.0))
-    threshold = Threshold.of_run(trained, cell, scores, max_fpr=0.1)
+    threshold = Threshold.of_run(trained.calibration, cell, scores, max_fpr=0.1)
     assert threshold.score == np.inf and threshold.probability == 1.0
     assert "Forged means no photo" in threshold.sentences()[0]
     predictor = Predictor(SimpleNamespace(), "dct", "dcgan", threshold, "none", "run")
