@@ -22,8 +22,6 @@ from forge.core.registry import is_file_reference
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
     from detect.training.calibration import Calibration
-    from forge.core.compute import Compute
-    from forge.faces.faceset import Images
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,6 @@ class Predictor:
     def calibration(self) -> Calibration:
         """From scores to probabilities at the prior."""
         return self.trained.calibration.at_prior(self.prior)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction of a detector for one photo.
-
-    Attributes:
-        score: raw score; higher for forged.
-        probability: calibrated probability of being forged, in [0, 1].
-        verdict: "forged" or "real".
-    """
-
-    score: float
-    probability: float
-    verdict: str
 
 
 def predictor_at(
@@ -248,23 +231,6 @@ def choose_test(report: RunReport, detector: str | None, trained_on: str | None)
     if not cells:
         raise InputError(f"run {report.results.name} has no detector that was scored on a test set")
     return cells[0]
-
-
-def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Prediction]:
-    """Score faces.
-
-    Args:
-        predictor: the detector.
-        faces: uint8 [n, H, W, 3] of its resolution.
-        compute: the device.
-    """
-    scores = predictor.trained.detector.score(faces, compute)
-    probabilities = predictor.calibration.probability(scores)
-    return [
-        # At the threshold itself a photo is called forged, as in the evaluation.
-        Prediction(float(score), float(probability), "forged" if score >= predictor.threshold.score else "real")
-        for score, probability in zip(scores, probabilities, strict=True)
-    ]
 
 
 def cannot_explain(predictor: Predictor) -> str:

@@ -326,7 +326,8 @@ def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on)
     rule = Threshold.of_run(trained.calibration, cell, scores).rule
     assert ("trained elsewhere" in rule) == (trained_on == "elsewhere")
     assert ("balanced accuracy" in rule) == (trained_on != "elsewhere")
-    predictor = Predictor(trained, "dct", trained_on, Threshold.of_run(trained.calibration, cell, scores), "none", "run")
+    threshold = Threshold.of_run(trained.calibration, cell, scores)
+    predictor = Predictor(trained, "dct", trained_on, threshold, "none", "run")
     assert caution(predictor).startswith("It was trained elsewhere" if trained_on == "elsewhere" else "Trained on")
 
 
