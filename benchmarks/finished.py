@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.evaluation.formats import Sheet
+    from benchmarks.inference.predictor import Predictor
     from detect.artifact import TrainedDetector
 
 
@@ -145,11 +146,38 @@ class Report(RunReport):
         Raises:
             InputError: no such detector, or the store no longer holds it.
         """
+        return self._predictor(name, trained_on, store).trained
+
+    def save_detector(
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        trained_on: str | None = None,
+        store: str | Path | None = None,
+    ) -> None:
+        """Save a fitted detector with the validation scores that let it abstain: `bench detect FOLDER PHOTO`.
+
+        Args:
+            folder: new or empty.
+            name: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
+            trained_on: training of the detector (default: on the most generators).
+            store: where its results lie (default: the environment's BENCH_HOME, else runs).
+
+        Raises:
+            InputError: no such detector, the store no longer holds it, or the folder is not empty.
+        """
+        predictor = self._predictor(name, trained_on, store)
+        predictor.trained.save(Path(folder))
+        if predictor.validation is not None:
+            predictor.validation.save(Path(folder))
+
+    def _predictor(self, name: str | None, trained_on: str | None, store: str | Path | None) -> Predictor:
         from benchmarks.inference.predictor import predictor_of  # imports pandas
 
         allow_files([name] if name else [])  # a Python call may name code, as the command line may
         folder = self.folder.resolve()
-        return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent).trained
+        return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent)
 
     @cached_property
     def _sheet(self) -> Sheet:

@@ -1,7 +1,7 @@
 """Photos unlike those that a detector was trained on: ranges of size, JPEG quality and sharpness, and what leaves them.
 
 A detector's error rates hold for photos like its own. Size and JPEG quality are those of the files of the real training
-photos; sharpness is measured on what the detector sees, of real and forged training images together.
+photos; sharpness is measured on what the detector sees, of real and of forged training images.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ class Familiarity:
     Attributes:
         side: shorter side of the photos' files, pixels.
         jpeg_quality: 1..100 of those that were JPEG.
-        jpeg_share: share of the photos that were JPEG files; None where they came from no files.
-        sharpness: see `sharpness`.
+        jpeg_share: share of the photos that were JPEG files; 0 where they came from no files, as rendered faces do.
+        sharpness: of the real photos, see `sharpness`.
+        forged_sharpness: of the forgeries.
     """
 
     side: Range | None = None
     jpeg_quality: Range | None = None
     jpeg_share: float | None = None
     sharpness: Range | None = None
+    forged_sharpness: Range | None = None
 
     @classmethod
     def of_sets(cls, real: FaceSet, forged: Sequence[FaceSet]) -> Familiarity:
@@ -73,14 +75,14 @@ class Familiarity:
         side = rows[["source_width", "source_height"]].min(axis=1).dropna().to_numpy(float)
         quality = rows["source_jpeg_quality"].dropna().to_numpy(float)
         files = int(rows["source_format"].notna().sum())
-        values = [sharpness(view.sample(MEASURED, 0).read()) for view in (train, *(set_.view() for set_ in forged))]
-        ranges = [_range(part) for part in values if len(part)]
+        pixels = sharpness(train.sample(MEASURED, 0).read())
+        forgeries = [sharpness(faces.view().sample(MEASURED, 0).read()) for faces in forged]
         return cls(
             _range(side) if len(side) else None,
             _range(quality) if len(quality) else None,
-            len(quality) / files if files else None,
-            # the union over the classes: like one of them is familiar
-            (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
+            len(quality) / files if files else 0.0,
+            _range(pixels) if len(pixels) else None,
+            _range(np.concatenate(forgeries)) if forgeries else None,
         )
 
     def unlike(self, row: Photo) -> list[str]:
@@ -91,31 +93,33 @@ class Familiarity:
     def _size(self, photo: Photo) -> str:
         if self.side is None:
             return ""
-        low, high = self.side
-        if low / _SIZE_SLACK <= photo.side <= high * _SIZE_SLACK:
+        if _within(photo.side, self.side, _SIZE_SLACK):
             return ""
-        return f"{resized(photo.side, photo.resolution)}; in training {_resized_range(self.side, photo.resolution)}"
+        return f"{resized(photo.side, photo.resolution)} (training: {_resized_range(self.side, photo.resolution)})"
 
     def _quality(self, photo: Photo) -> str:
         if photo.jpeg_quality is None:
-            return "not a JPEG file; in training all were" if self.jpeg_share == 1 else ""
+            return "no JPEG (training: all were)" if self.jpeg_share == 1 else ""
+        if self.jpeg_share is None:
+            return ""
         if self.jpeg_quality is None:  # rendered faces, or files without loss
-            return f"a JPEG of quality {photo.jpeg_quality}; in training none was a JPEG"
+            return f"JPEG quality {photo.jpeg_quality} (training: no JPEG)"
         low, high = self.jpeg_quality
         if low - _QUALITY_SLACK <= photo.jpeg_quality <= high + _QUALITY_SLACK:
             return ""
         span = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
-        return f"JPEG quality {photo.jpeg_quality}; in training {span}"
+        return f"JPEG quality {photo.jpeg_quality} (training: {span})"
 
     def _sharpness(self, photo: Photo) -> str:
         if self.sharpness is None:
             return ""
         low, high = self.sharpness
-        if photo.sharpness < low / _SHARPNESS_SLACK:
-            return f"blurrier than in training (sharpness {photo.sharpness:.3g}, there from {low:.3g})"
-        if photo.sharpness > high * _SHARPNESS_SLACK:
-            return f"sharper or noisier than in training (sharpness {photo.sharpness:.3g}, there up to {high:.3g})"
-        return ""
+        if _within(photo.sharpness, self.sharpness, _SHARPNESS_SLACK):
+            return ""
+        trait = "blurrier" if photo.sharpness < low else "sharper or noisier"
+        forged = self.forged_sharpness is not None and _within(photo.sharpness, self.forged_sharpness, 1)
+        like = ", where forgeries were so" if forged else ""
+        return f"{trait}, sharpness {photo.sharpness:.3g} (training: real photos {low:.3g} to {high:.3g}{like})"
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` reads."""
@@ -165,13 +169,21 @@ def resized(side: float, resolution: int) -> str:
     return f"enlarged {_times(1 / factor)} times" if factor < 1 else f"reduced {_times(factor)} times"
 
 
+def _within(value: float, limits: Range, slack: float) -> bool:
+    return limits[0] / slack <= value <= limits[1] * slack
+
+
 def _times(factor: float) -> str:
     return f"{factor:.0f}" if factor >= 9.95 else f"{factor:.2g}"
 
 
 def _resized_range(side: Range, resolution: int) -> str:
     low, high = (resized(value, resolution) for value in side)
-    return low if low == high else f"from {low} to {high}"
+    if low == high:
+        return low
+    if low.startswith("reduced") and high.startswith("reduced"):
+        return f"reduced {_times(side[0] / resolution)} to {_times(side[1] / resolution)} times"
+    return f"from {low} to {high}"
 
 
 def _range(values: NDArray[np.float64]) -> Range:

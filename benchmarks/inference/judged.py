@@ -63,8 +63,8 @@ def _others(row: Row, inspection: Inspection) -> list[tuple[Row, FaceView]]:
     """Number the faces of a photo, and return a row for each but the main one."""
     if inspection.box is None:
         if inspection.faces is not None and inspection.faces != 1:
-            several = f"{inspection.faces} faces, judged as one picture; --crop face judges each"
-            row["unlike"] = several if inspection.faces else "no face was found in it"
+            several = f"{inspection.faces} faces, judged as one picture (--crop face judges each)"
+            row["unlike"] = several if inspection.faces else "no face found"
         return []
     row["box"] = inspection.box
     if not inspection.others:

@@ -73,7 +73,7 @@ TITLES: Mapping[str, str] = {
     "jpeg90": "JPEG 90",
     "jpeg70": "JPEG 70",
     "webp80": "WebP 80",
-    "scaled": f"scaling to {_SCALE:.0%} and back",
+    "scaled": f"scaling to {100 * _SCALE:.0f} % and back",
     "blurred": f"blur of {_BLUR_SIGMA:g} px",
     "noise": f"noise of {_NOISE_SIGMA:g} grey levels",
 }

@@ -195,7 +195,7 @@ class Judge:
         reasons = []
         changing = [TITLES[key] for key, value in reencoded.items() if (value >= threshold) != (score >= threshold)]
         if changing:
-            reasons.append(f"{'real' if called == 'forged' else 'forged'} after {_listed(changing)}")
+            reasons.append(f"called {'real' if called == 'forged' else 'forged'} after {_listed(changing)}")
         p_real, p_forged = self._p_values(np.array([score]))
         if self.validation is not None:
             usual = bool(p_real[0] > self.error_rate), bool(p_forged[0] > self.error_rate)
