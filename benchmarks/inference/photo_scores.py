@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from forge.faces.faceset import Images
 
 FAILED = 3  # exit code of a verdict that `--fail-on` names
-REENCODED = 200  # photos up to which the re-encodings are made without being asked for: they take five times as long
+REENCODED = 200  # photos up to which the re-encodings are made without being asked for: they take six times as long
 COUNTED = 20  # photos up to which faces are counted where the crop needs none: a second
 _NOT_REENCODED = "{count:,} photos were judged without re-encodings, for time; --reencode judges each under six."
 

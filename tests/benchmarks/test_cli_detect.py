@@ -304,6 +304,7 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
     once = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv")[1]
     monkeypatch.setattr("benchmarks.inference.photos.AT_ONCE", 2)
     monkeypatch.setattr("benchmarks.inference.photos._SPAWNED_FROM", 3)
+    monkeypatch.setattr("benchmarks.inference.photo_scores.COUNTED", 0)  # else each process loads torch
     again = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv", "--workers", "2")[1]
     one, other = (pd.read_csv(StringIO(text)) for text in (once, again))
     assert list(one["file"]) == list(other["file"]) and len(one) == 10
@@ -340,3 +341,50 @@ def test_equal_scores_leave_a_threshold_that_no_photo_reaches():
     assert "Forged means no photo" in threshold.sentences()[0]
     predictor = Predictor(SimpleNamespace(), "dct", "dcgan", threshold, "none", "run")
     assert json.loads(PhotoScores(predictor, []).json())["threshold"]["score"] is None
+
+
+def test_a_script_learns_of_verdicts_by_the_exit_code(done):
+    Path("empty").mkdir()
+    Path("odd").mkdir()
+    Path("odd/broken.png").write_bytes(b"\x89PNG")
+    shutil.copy("me.png", "odd/me.png")
+    code, out, err = done("detect", "mine", "odd", "-d", "dct", "--json")
+    answer = json.loads(out)
+    broken, me = answer["images"]
+    assert (code, err) == (0, "") and "problem" in broken and me["verdict"] == me["called"] == "real"
+    assert answer["verdicts"]["error_rate"] == 0.05 and answer["verdicts"]["prior"] == 0.5
+    assert [part["name"] for part in answer["verdicts"]["on_test_images"]] == ["real", "dcgan"]
+    for outcome, expected in (("real", 3), ("problem", 3), ("forged", 0), ("cannot-say", 0)):
+        assert done("detect", "mine", "odd", "-d", "dct", "--json", "--fail-on", outcome)[0] == expected
+    assert done("detect", "mine", "odd", "-d", "dct", "--fail-on", "forged", "--fail-on", "real")[0] == 3
+    rare = json.loads(done("detect", "mine", "odd", "-d", "dct", "--json", "--prior", "0.01", "--no-reencode")[1])
+    assert rare["images"][1]["probability"] < me["probability"] and "reencoded" not in rare["images"][1]
+    for arguments, message in (
+        (("odd", "--fail-on", "fake"), "--fail-on 'fake' is not known"),
+        (("odd", "--error-rate", "0"), "--error-rate must lie between 0 and 1"),
+        (("odd", "--error-rate", "1.5"), "--error-rate must lie between 0 and 1"),
+        (("odd", "--error-rate", "0.01"), "needs 99 validation images of each class, and has 20"),
+        (("odd", "--prior", "1"), "--prior is the share of forgeries"),
+        (("empty",), "there are no images in empty"),
+        (("odd/broken.png",), "none of the 1 files could be used"),
+    ):
+        code, _, err = done("detect", "mine", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+    shutil.rmtree("empty")
+    shutil.rmtree("odd")
+
+
+def test_a_saved_detector_abstains_as_in_its_run(done):
+    load("mine", reports="reports").save_detector("kept", "disc-scratch", store="runs")
+    of_run = json.loads(done("detect", "mine", "me.png", "-d", "disc-scratch", "--json")[1])
+    of_folder = json.loads(done("detect", "kept", "me.png", "--json")[1])
+    for name in ("score", "p_real", "p_forged", "reencoded"):
+        assert of_folder["images"][0][name] == of_run["images"][0][name]
+    Path("kept/validation.json").unlink()
+    code, out, _ = done("detect", "kept", "me.png")
+    assert code == 0 and "It cannot abstain because of a score: no validation scores lie beside it" in " ".join(
+        out.split()
+    )
+    code, _, err = done("detect", "kept", "me.png", "--error-rate", "0.1")
+    assert code == 2 and "`bench run -d kept` measures some" in err
+    shutil.rmtree("kept")
