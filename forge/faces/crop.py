@@ -98,8 +98,23 @@ def enlarged_box(box: NDArray[np.float64], size: tuple[int, int], scale: float =
     return Square(left, top, min(side, size[0] - left, size[1] - top))
 
 
+@dataclass(frozen=True)
+class Face:
+    """A face in a photo.
+
+    Attributes:
+        box: left, top, right and bottom edge in pixels of the photo; may reach beyond it.
+        landmarks: [5, 2], as `align` takes them.
+        edges: float64 [4], the same box to a tenth of a pixel of the search, as `enlarged_box` takes it.
+    """
+
+    box: tuple[int, int, int, int]
+    landmarks: Landmarks
+    edges: NDArray[np.float64]
+
+
 class FaceFinder:
-    """Finds the main face of each photo; loads torch and the detector when made.
+    """Finds the faces of each photo; loads torch and the detector when made.
 
     Args:
         crop: settings.
@@ -119,19 +134,28 @@ class FaceFinder:
 
     def find(self, images: Sequence[Image.Image]) -> list[Landmarks | None]:
         """Return the landmarks of the main face of each image, in its pixels; None where there is no face."""
-        return [None if face is None else face[1] for face in self.faces(images)]
+        return [faces[0].landmarks if faces else None for faces in self.find_all(images)]
 
-    def faces(self, images: Sequence[Image.Image]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
-        """Return the box (left, top, right, lower edge) and the landmarks of the main face of each image, as `find`."""
+    def find_all(self, images: Sequence[Image.Image]) -> list[list[Face]]:
+        """Return every face of each image, the main one first: large and in the middle."""
         scales = [self._scale(image) for image in images]
         canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
         with _one_thread():
-            faces_by_image = self._detect(canvases)
-        out: list[tuple[NDArray[np.float64], Landmarks] | None] = []
-        for image, scale, faces in zip(images, scales, faces_by_image, strict=True):
-            # coarser than float noise: the result must not depend on what else is in the batch
-            main = None if faces is None else _main_face(*faces, image, scale)
-            out.append(None if main is None else (np.round(main[0], 1) * scale, np.round(main[1], 1) * scale))
+            detections = self._detect(canvases)
+        out: list[list[Face]] = []
+        for image, scale, faces in zip(images, scales, detections, strict=True):
+            boxes, points = faces or (np.empty((0, 4)), np.empty((0, 5, 2)))
+            # what is cut is coarser than float noise: the result must not depend on what else is in the batch
+            out.append(
+                [
+                    Face(
+                        tuple(np.rint(boxes[i] * scale).astype(int).tolist()),
+                        np.round(points[i], 1) * scale,
+                        np.round(boxes[i], 1) * scale,
+                    )
+                    for i in _by_prominence(boxes, image, scale)
+                ]
+            )
         return out
 
     def _scale(self, image: Image.Image) -> float:
@@ -177,14 +201,11 @@ class FaceFinder:
         ]
 
 
-def _main_face(
-    boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float
-) -> tuple[NDArray[np.float64], Landmarks]:
-    """Return box and landmarks of the face that is large and in the middle: most side less distance from the centre."""
+def _by_prominence(boxes: NDArray[np.float64], image: Image.Image, scale: float) -> list[int]:
+    """Return the order of faces from the main one on: by their side less their distance from the centre."""
     side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.size) / scale / 2
-    best = int(np.argmax(side - np.hypot(*centre.T)))
-    return np.asarray(boxes[best], np.float64), np.asarray(points[best], np.float64)
+    return [int(i) for i in np.argsort(np.hypot(*centre.T) - side, kind="stable")]
 
 
 @contextmanager

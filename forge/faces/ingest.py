@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.crop import FaceCrop, FaceFinder, Landmarks, align, align_mask, enlarged_box, similarity
+from forge.faces.crop import Face, FaceCrop, FaceFinder, align, align_mask, enlarged_box, similarity
 from forge.faces.dedup import THUMBNAIL, describe
 from forge.faces.imaging.crops import crops_of
 from forge.faces.imaging.decode import Decoded, Square, Unusable, centre_square, decode, read_bytes, resize
@@ -59,6 +59,7 @@ class Batch:
         refused: path of a mask that cannot be used, and why.
         rejected: (file, reason, detail) of the others.
         seen: items in the chunk.
+        inspected: n results of `inspect`, where `take` was given one.
     """
 
     images: NDArray[np.uint8]
@@ -72,10 +73,21 @@ class Batch:
     refused: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
     seen: int = 0
+    inspected: list[Any] = field(default_factory=list)
 
 
-def take(chunk: Iterable[Item], intake: Intake) -> Batch:
-    """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason."""
+# what else is wanted of a photo while it is decoded; the faces are those of the search, none where nothing is searched
+Inspect = Callable[[Decoded, Sequence[Face]], Any]
+
+
+def take(chunk: Iterable[Item], intake: Intake, inspect: Inspect | None = None) -> Batch:
+    """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason.
+
+    Args:
+        chunk: the items.
+        intake: how a photo becomes an image.
+        inspect: called with every photo that can be used; its results are in `Batch.inspected`.
+    """
     images: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []
     batch = Batch(np.empty((0, intake.resolution, intake.resolution, 3), np.uint8))
@@ -83,10 +95,11 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
         if isinstance(result, Unusable):
             batch.rejected.append((item.file, result.reason, result.detail))
         else:
-            decoded, image, mask, crops = result
-            images.append(image)
-            batch.crops += [] if crops is None else [crops]
-            masks += [] if mask is None else [mask]
+            decoded, cut, faces = result
+            images.append(cut.image)
+            batch.crops += [] if cut.crops is None else [cut.crops]
+            batch.inspected += [] if inspect is None else [inspect(decoded, faces)]
+            masks += [] if cut.mask is None else [cut.mask]
             batch.rows.append(_row(item, decoded))
             batch.positions.append(position)
             batch.notes.append(_note(decoded, intake))
@@ -98,8 +111,29 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
     return batch
 
 
-# the photo, its image, its mask and its crops
-Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None] | Unusable
+class Cut(NamedTuple):
+    """What is taken of a photo.
+
+    Attributes:
+        image: uint8 [resolution, resolution, 3].
+        mask: uint8 [resolution, resolution]; None where the photo has none.
+        crops: uint8 [k, resolution, resolution, 3]; None without a view.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
+    crops: NDArray[np.uint8] | None
+
+
+class Taken(NamedTuple):
+    """A photo that can be used, what is taken of it, and its faces, the main one first."""
+
+    decoded: Decoded
+    cut: Cut
+    faces: Sequence[Face]
+
+
+Result = Taken | Unusable
 
 
 _Waiting = tuple[int, Item, Decoded, Altered | None]
@@ -121,7 +155,8 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
                 part = centre_square(decoded.image, intake.resolution) if intake.cut else None
                 small = None if mask is None else resize_mask(mask, intake.resolution, part=part)
                 crops = _crops_of(decoded.image, centre_square(decoded.image), intake) if intake.view else None
-                yield position, item, (decoded, resize(decoded.image, intake.resolution, part=part), small, crops)
+                cut = Cut(resize(decoded.image, intake.resolution, part=part), small, crops)
+                yield position, item, Taken(decoded, cut, ())
                 continue
         except Unusable as verdict:
             yield position, item, verdict
@@ -153,28 +188,33 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
 
 
 def _aligned(waiting: list[_Waiting], intake: Intake, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
-    faces = _finder(crop).faces([decoded.image for _, _, decoded, _ in waiting])
-    for (position, item, decoded, mask), face in zip(waiting, faces, strict=True):
+    faces_by_image = finder_for(crop).find_all([decoded.image for _, _, decoded, _ in waiting])
+    for (position, item, decoded, mask), faces in zip(waiting, faces_by_image, strict=True):
         result: Result
-        if face is None:
+        if not faces:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")
         else:
             try:
-                result = decoded, *_cropped(decoded.image, mask, face, intake, crop)
+                result = Taken(decoded, cut_face(decoded.image, faces[0], intake, crop, mask), faces)
             except Unusable as verdict:
                 result = verdict
         yield position, item, result
 
 
-def _cropped(
-    image: Image.Image,
-    mask: Altered | None,
-    face: tuple[NDArray[np.float64], Landmarks],
-    intake: Intake,
-    crop: FaceCrop,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
-    """Return a face, its mask and its crops: aligned, or as the square around its box."""
-    (box, landmarks), resolution = face, intake.resolution
+def cut_face(image: Image.Image, face: Face, intake: Intake, crop: FaceCrop, mask: Altered | None = None) -> Cut:
+    """Take a face of a photo: aligned, or as the square around its box.
+
+    Args:
+        image: the photo, RGB.
+        face: in it.
+        intake: resolution and view.
+        crop: how the face is cut.
+        mask: of the photo.
+
+    Raises:
+        Unusable: "too small" or "face cut off".
+    """
+    landmarks, resolution = face.landmarks, intake.resolution
     if crop.enlarged is None:
         small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
         aligned, crops = align(image, landmarks, resolution, crop), None
@@ -182,13 +222,13 @@ def _cropped(
             # upright at about the photo's own density: as many whole crops as the face's square holds
             many = min(int(abs(similarity(crop.template, landmarks)[0])) // resolution, MOST_TILES)
             crops = crops_of(align(image, landmarks, many * resolution, crop), resolution, intake.view)
-        return aligned, small, crops
-    part = enlarged_box(box, image.size, crop.enlarged)
+        return Cut(aligned, small, crops)
+    part = enlarged_box(face.edges, image.size, crop.enlarged)
     if part.side < resolution:
         raise Unusable("too small", f"the face's square is {part.side:.0f} pixels wide, {resolution} are needed")
     small = None if mask is None else resize_mask(mask, resolution, part=part)
     crops = _crops_of(image, part, intake) if intake.view else None
-    return resize(image, resolution, part=part), small, crops
+    return Cut(resize(image, resolution, part=part), small, crops)
 
 
 def _crops_of(image: Image.Image, part: Square, intake: Intake) -> NDArray[np.uint8]:
@@ -207,7 +247,8 @@ def _crops_of(image: Image.Image, part: Square, intake: Intake) -> NDArray[np.ui
 
 # once a process: the detector's weights are loaded for its first chunk alone
 @functools.cache
-def _finder(crop: FaceCrop) -> FaceFinder:
+def finder_for(crop: FaceCrop) -> FaceFinder:
+    """Return the face finder of these settings."""
     return FaceFinder(crop)
 
 
@@ -242,7 +283,8 @@ def _drop_blank(batch: Batch) -> None:
             batch.rejected.append((row["source_file"], "blank", "all of the picture has nearly one brightness"))
     kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     batch.notes = [batch.notes[i] for i in kept]
-    batch.crops = [batch.crops[i] for i in kept] if batch.crops else []
+    batch.crops = [batch.crops[i] for i in kept if batch.crops]
+    batch.inspected = [batch.inspected[i] for i in kept if batch.inspected]
     batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
     batch.masks = None if batch.masks is None else batch.masks[kept]
     batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

@@ -9,8 +9,14 @@ from requested import compose
 
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.validate import typed
+from benchmarks.inference.conformal import Conformal
+from benchmarks.inference.familiarity import Familiarity
 from benchmarks.inference.photo_scores import score_photos
 from benchmarks.inference.photos import list_photos
+from benchmarks.inference.predictor import Predictor
+from benchmarks.inference.threshold import Threshold
+from benchmarks.inference.validation import Validation
+from benchmarks.inference.verdict import Judge
 from benchmarks.protocol import CLEAN, Condition, Protocol, TestGrid, TrainSet, column_of, condition_of
 from benchmarks.protocol.conditions import meaning_of_column
 from benchmarks.workflow.planner import plan
@@ -19,6 +25,7 @@ from benchmarks.workflow.stages.score import Score
 from detect.training.calibration import Calibration
 from forge.core.compute import Compute
 from forge.core.errors import InputError, UnknownNameError
+from forge.faces.crop import Face, FaceCrop
 
 
 def made(tmp_path, *assignments, detectors=("npr", "random"), external=True):
@@ -84,14 +91,18 @@ class MeanValue:
 
 
 @pytest.fixture
-def predictor():
+def judge():
     trained = SimpleNamespace(
         detector=MeanValue(), calibration=Calibration(1.0, 0.0), card=SimpleNamespace(resolution=8)
     )
-    return SimpleNamespace(trained=trained, crop="none", name="mean", threshold=SimpleNamespace(score=100.0))
+    fixed = Threshold(100.0, 0.5, "a rule")
+    # -49.5 to 149.5 of real faces, 50.5 to 249.5 of forgeries: usual for both from about 61 to 139
+    validation = Validation(Conformal(np.arange(200.0) - 49.5, np.arange(200.0) + 50.5), Familiarity((500.0, 600.0)))
+    return Judge.of(Predictor(trained, "mean", "gan", fixed, "none", "run", validation=validation))
 
 
-def test_photos_are_scored_by_crops_in_their_own_pixels(predictor, tmp_path):
+def test_photos_are_scored_by_crops_in_their_own_pixels(judge, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.inference.photo_scores.COUNTED", 0)  # no search for faces
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     Image.fromarray(pixels[:7]).save(tmp_path / "b.png")
@@ -108,7 +119,7 @@ def test_photos_are_scored_by_crops_in_their_own_pixels(predictor, tmp_path):
         ("tiles-max", (np.max(tiles), middle.max())),
         ("centre-crop", (square[6:14, 6:14].mean(), large[46:54, 41:49].mean())),
     ]:
-        scored = score_photos(predictor, photos, Compute(), view=view)
+        scored = score_photos(judge, photos, Compute(), view=view)
         assert [row.get("score") for row in scored.rows] == [
             pytest.approx(expected[0]),
             None,
@@ -116,18 +127,53 @@ def test_photos_are_scored_by_crops_in_their_own_pixels(predictor, tmp_path):
         ]
         # smaller than a crop: said, not enlarged
         assert scored.rows[1]["problem"] == f"too small: 30 x 7 pixels, one crop of the view {view} has 8 x 8"
+        # the verdict is that of the crops' score; what is known of whole images alone is left out, which is said
+        assert scored.rows[0]["verdict"] == judge.answer(scored.rows[0]["score"], {}).verdict == "cannot say"
+        assert not {"reencoded", "unlike"} & (set(scored.rows[0]) | set(scored.rows[2]))
         assert scored.of_view.startswith(f"View {view}: ") and "those of whole images" in scored.of_view
-    whole = score_photos(predictor, photos, Compute())
+        assert scored.sentences[-1] == scored.of_view and "Re-encodings and the comparison" in scored.of_view
+    whole = score_photos(judge, photos, Compute())
     assert whole.rows[1]["note"] == "enlarged 1.14 times" and whole.of_view == ""
+    assert len(whole.rows[0]["reencoded"]) == 6 and "training: reduced" in whole.rows[0]["unlike"]
 
 
-def test_a_detector_of_whole_images_scores_no_crops(predictor, tmp_path):
+@pytest.mark.parametrize("crop", ["face", "ff++"])
+def test_every_face_of_a_photo_is_judged_by_its_crops(judge, crop, tmp_path, monkeypatch):
+    pixels = np.full((120, 240, 3), 30, np.uint8)
+    pixels[:, 120:] = 220
+    pixels[:60] -= 20  # the upper half of each face is darker
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+
+    def face(left, side):
+        box, shape = (left, 40, left + side, 40 + side), FaceCrop().template
+        return Face(box, shape * side + [left, 40], np.array(box, np.float64))
+
+    faces = [face(30, 40), face(170, 40), face(200, 4)]
+    finder = SimpleNamespace(find_all=lambda images: [faces] * len(images))
+    monkeypatch.setattr("forge.faces.ingest.finder_for", lambda settings: finder)
+    whole = score_photos(judge, list_photos([tmp_path]), Compute(), crop=crop)
+    by_crops = score_photos(judge, list_photos([tmp_path]), Compute(), crop=crop, view="five-crops")
+    for scored in (whole, by_crops):
+        assert [row["face"] for row in scored.rows] == ["1 of 3", "2 of 3", "3 of 3"]
+        assert [row["box"] for row in scored.rows] == [each.box for each in faces]
+        assert [row.get("score") for row in scored.rows] == [pytest.approx(20, abs=3), pytest.approx(210, abs=3), None]
+        assert [row.get("verdict") for row in scored.rows] == ["real", "forged", None]
+        assert scored.rows[2]["problem"].startswith("too small: the face's square is ")
+    # the same square in all re-encodings
+    assert all(abs(value - 20) < 4 for value in whole.rows[0]["reencoded"].values())
+    assert "reencoded" not in by_crops.rows[0]
+
+
+def test_whole_images_alone_are_re_encoded_and_some_detectors_score_no_crops(judge, tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
-    predictor.trained.detector.takes_crops = False
+    photos = list_photos([tmp_path])
+    with pytest.raises(InputError, match="--reencode judges whole images and not crops of the view tiles"):
+        score_photos(judge, photos, Compute(), view="tiles", reencode=True)
+    judge.predictor.trained.detector.takes_crops = False
     with pytest.raises(InputError, match="detector mean has no view tiles"):
-        score_photos(predictor, list_photos([tmp_path]), Compute(), view="tiles")
+        score_photos(judge, photos, Compute(), view="tiles")
     with pytest.raises(UnknownNameError, match="view 'tilse' is not known; did you mean 'tiles'"):
-        score_photos(predictor, list_photos([tmp_path]), Compute(), view="tilse")
+        score_photos(judge, photos, Compute(), view="tilse")
 
 
 def test_rendered_faces_are_large_enough_for_the_resolution():

@@ -4,7 +4,7 @@ from PIL import Image, ImageDraw
 
 from forge.core.errors import UnknownNameError
 from forge.faces import ingest
-from forge.faces.crop import CROPS, FaceCrop, FaceFinder, align, check_crop, enlarged_box, similarity
+from forge.faces.crop import CROPS, Face, FaceCrop, FaceFinder, align, check_crop, enlarged_box, similarity
 from forge.faces.imaging.decode import Unusable
 from forge.faces.sources.base import Item
 
@@ -87,6 +87,19 @@ def test_no_face_in_noise_whatever_the_sizes():
     assert FaceFinder(CROP).find(images) == [None, None, None]
 
 
+def test_faces_are_rounded_as_their_use_asks_and_the_main_one_is_first():
+    finder = FaceFinder.__new__(FaceFinder)  # without the network
+    finder.crop, finder._margin = CROP, 0
+    boxes, points = np.array([[1.04, 2, 9, 9], [60.26, 20.04, 99.97, 70.11]]), np.full((2, 5, 2), 7.06)
+    finder._detect = lambda canvases: [(boxes, points), None]
+    images = [Image.new("RGB", (1600, 800)), Image.new("RGB", (20, 20))]
+    (main, other), none = finder.find_all(images)
+    assert none == [] and other.box == (10, 20, 90, 90)
+    assert main.box == (603, 200, 1000, 701)  # of the box as it is
+    assert main.edges == pytest.approx([603, 200, 1000, 701]) and main.landmarks == pytest.approx(np.full((5, 2), 71))
+    assert np.array_equal(finder.find(images)[0], main.landmarks) and finder.find(images)[1] is None
+
+
 @pytest.mark.parametrize(
     ("box", "size", "expected"),
     [
@@ -105,10 +118,11 @@ def test_a_face_is_cut_as_its_square_and_never_enlarged(monkeypatch, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "photo.png")
 
     class Finder:
-        def faces(self, images):
-            return [(np.array([100.0, 80.0, 180.0, 190.0]), np.zeros((5, 2)))] * len(images)
+        def find_all(self, images):
+            box = np.array([100.0, 80.0, 180.0, 190.0])
+            return [[Face((100, 80, 180, 190), np.zeros((5, 2)), box)]] * len(images)
 
-    monkeypatch.setattr(ingest, "_finder", lambda crop: Finder())
+    monkeypatch.setattr(ingest, "finder_for", lambda crop: Finder())
     items = [Item("photo.png", str(tmp_path / "photo.png"))]
     batch = ingest.take(items, ingest.Intake(143, 1, crop=CROPS["ff++"]))
     assert np.array_equal(batch.images[0], pixels[64:207, 69:212])

@@ -146,7 +146,7 @@ def test_a_folder_without_images(tmp_path):
     [
         ({"resolution": 8}, r"resolution is 8; it must be 16\.\.1024 pixels"),
         ({"count": 5}, "count is 5; at least 20"),
-        ({"crop": "tight"}, "crop 'tight' is not known; known: face, ff\\+\\+, none"),
+        ({"crop": "tight"}, r"crop 'tight' is not known; known: face, ff\+\+, none"),
         ({"workers": 0}, "workers is 0; it must be at least 1"),
         ({"min_side": 0}, "min_side is 0; it must be at least 1 pixel"),
         ({"splits": {"train": 0.7}}, "sum to 0.7"),

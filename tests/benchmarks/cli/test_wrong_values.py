@@ -39,7 +39,7 @@ WRONG = [
     (("detect", "nowhere", "me.jpg"), "'nowhere'", f"there are: {SUITE}"),
     (("detect", SUITE, "me.jpg", "--format", "xls"), "'xls'", "known: "),
     (("detect", "import", "meso4", "note.txt"), "note.txt", ".h5"),
-    (("detect", "import", "dct", "note.txt"), "dct", "meso4"),
+    (("detect", "import", "dct", "note.txt"), "dct", "bench detect published"),
     (("translate", "nowhere", "me.jpg"), "'nowhere'", f"there are: {SUITE}"),
     (("translate", SUITE, "me.jpg"), "has none", "--generator"),
     (("translate", SUITE, "me.jpg", "--crop", "Face"), "'Face'", "did you mean 'face'?"),
