@@ -98,7 +98,7 @@ def test_a_video_in_a_folder_is_its_frames_in_one_group(tmp_path):
     source = FolderSource(tmp_path / "set", frames=8)
     assert len(source) == 32 and not source.unread and source.settings()["frames"] == 8
     assert source.files[8] == "clip0.mp4#1of8" and clips.file_of(source.files[8]) == "clip0.mp4"
-    item = pickle.loads(pickle.dumps(list(source.chunk([10]))[0]))
+    item = pickle.loads(pickle.dumps(next(iter(source.chunk([10])))))
     assert item.identity == "clip clip0.mp4"
     expected = read_frames(tmp_path / "set" / "clip0.mp4", 8)[2].pixels
     assert np.array_equal(np.asarray(decode(item.read()).image), expected)

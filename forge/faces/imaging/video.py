@@ -109,7 +109,7 @@ def _decoded(
             frame = next(frame for frame in decoder if frame.pts is not None and frame.pts * base >= wanted)
         except (StopIteration, av.FFmpegError):  # the end, or a damaged part: what came before it stands
             return
-        position = frame.pts * base
+        position = (frame.pts or 0) * base
         if position == wanted:
             yield wanted, frame
 

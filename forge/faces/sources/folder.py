@@ -31,7 +31,8 @@ class FolderSource(FileSource):
         frames: frames that are read of each video, evenly spaced in time; those of a clip are one group.
 
     Raises:
-        InputError: no frames are asked for, the folder is not there, the labels are wrong or name files that are not there.
+        InputError: the folder is not there, the labels are wrong or name files that are not there, or frames is no
+            number from 1 to 1,000.
     """
 
     name = "folder"
