@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.evaluation.formats import Sheet
+    from benchmarks.inference.predictor import Predictor
     from detect.artifact import TrainedDetector
 
 
@@ -66,6 +67,9 @@ class Report(RunReport):
         detector: str | None = None,
         trained_on: str | None = None,
         max_fpr: float | None = None,
+        error_rate: float | None = None,
+        prior: float | None = None,
+        reencode: bool | None = None,
         crop: str | None = None,
         maps: bool = False,
         store: str | Path | None = None,
@@ -79,6 +83,9 @@ class Report(RunReport):
             detector: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
             trained_on: training of the detector (default: on the most generators).
             max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
+            error_rate: share of the photos of each class whose class may be ruled out wrongly (default: 0.05).
+            prior: share of forgeries among such photos; probabilities hold for it (default: a half).
+            reencode: judge each photo under six re-encodings too (default: up to 200 photos).
             crop: "none" or "face" (default: as the run did).
             maps: also say where each photo may have been altered: by the detector itself, or by the best localiser of
                 the run.
@@ -87,7 +94,10 @@ class Report(RunReport):
             workers: processes that read photos.
 
         Returns:
-            One row per photo: file, score, probability, verdict, note, problem (why it cannot be used), looked (empty);
+            One row per face: file, face ("1 of 2") and box (left, top, right, bottom) where faces are cropped, score,
+            probability, verdict (forged, real or cannot say) and its reason, called (the side of the threshold), p_real
+            and p_forged (conformal p-values), lowest and highest score and those of the re-encodings, unlike (how it
+            differs from the training photos), note, problem (why it cannot be used), looked (empty);
             with `maps` altered, the share of the face above the threshold of pixels (NaN where the run has none), and
             map_values, the map, float32 [H, W] at the resolution of the face, higher for altered; then detector,
             trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep in mind,
@@ -99,7 +109,7 @@ class Report(RunReport):
         """
         from benchmarks.inference.photo_scores import maps_in_memory, score_photos  # all import torch or pandas
         from benchmarks.inference.photos import check_crop, list_photos
-        from benchmarks.inference.predictor import caution, predictor_of
+        from benchmarks.inference.verdict import Judge
         from forge.core.compute import Compute, choose_device
 
         allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
@@ -110,12 +120,14 @@ class Report(RunReport):
         # a path, which stands for this folder; a bare name would be looked for among all runs
         folder = str(self.folder.resolve())
         folders = store_folder(store), self.folder.parent
-        predictor = predictor_of(folder, detector, trained_on, *folders, max_fpr=max_fpr)
-        output = maps_in_memory(predictor, folder, *folders) if maps else None
+        judge = Judge.of_run(
+            folder, detector, trained_on, *folders, max_fpr=max_fpr, error_rate=error_rate, prior=prior
+        )
+        output = maps_in_memory(judge.predictor, folder, *folders) if maps else None
         compute = Compute(choose_device(device))
-        scored = score_photos(predictor, listing, compute, crop=crop, workers=workers, maps=output)
+        scored = score_photos(judge, listing, compute, crop=crop, workers=workers, reencode=reencode, maps=output)
         table = scored.frame()
-        table.attrs["notes"] = [scored.summary, *predictor.threshold.sentences(), caution(predictor)]
+        table.attrs["notes"] = [scored.summary, *scored.sentences]
         if scored.localiser is not None:
             table.attrs["notes"] += scored.localiser.sentences()
             table.attrs["maps"] = scored.localiser.as_json()
@@ -134,11 +146,38 @@ class Report(RunReport):
         Raises:
             InputError: no such detector, or the store no longer holds it.
         """
+        return self._predictor(name, trained_on, store).trained
+
+    def save_detector(
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        trained_on: str | None = None,
+        store: str | Path | None = None,
+    ) -> None:
+        """Save a fitted detector with the validation scores that let it abstain: `bench detect FOLDER PHOTO`.
+
+        Args:
+            folder: new or empty.
+            name: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
+            trained_on: training of the detector (default: on the most generators).
+            store: where its results lie (default: the environment's BENCH_HOME, else runs).
+
+        Raises:
+            InputError: no such detector, the store no longer holds it, or the folder is not empty.
+        """
+        predictor = self._predictor(name, trained_on, store)
+        predictor.trained.save(Path(folder))
+        if predictor.validation is not None:
+            predictor.validation.save(Path(folder))
+
+    def _predictor(self, name: str | None, trained_on: str | None, store: str | Path | None) -> Predictor:
         from benchmarks.inference.predictor import predictor_of  # imports pandas
 
         allow_files([name] if name else [])  # a Python call may name code, as the command line may
         folder = self.folder.resolve()
-        return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent).trained
+        return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent)
 
     @cached_property
     def _sheet(self) -> Sheet:

@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.cli.verdict_table import verdict_table
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.names import safe_name
-from benchmarks.inference.map_output import MapOutput, share_text
+from benchmarks.inference.map_output import MapOutput
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
-from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
+from benchmarks.inference.photo_scores import FAILED, PhotoScores, form_of, outcomes_of, score_photos
 from benchmarks.inference.photos import check_crop, list_photos
-from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predictor_at, predictor_of
+from benchmarks.inference.predictor import Predictor, cannot_explain
+from benchmarks.inference.verdict import Judge
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 from detect.explain import method
@@ -38,6 +40,10 @@ def detect(
     detector: str | None,
     trained_on: str | None,
     max_fpr: float | None,
+    error_rate: float | None,
+    prior: float | None,
+    reencode: bool | None,
+    fail_on: list[str] | None,
     generator: list[str] | None,
     crop: str | None,
     explain: bool,
@@ -53,12 +59,13 @@ def detect(
     device: str,
     as_json: bool,
 ) -> None:
-    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images."""
+    """Judge photos: score, calibrated probability, and the verdict: forged, real or cannot say."""
     tune_allocator()  # before torch allocates
 
     if as_json and form not in (None, "json"):
         raise InputError(f"--json and --format {form} exclude each other")
     form = form_of("json" if as_json else form, out)  # the format follows the ending of --out unless it is named
+    watched = outcomes_of(fail_on or [])
     if crop is not None:
         check_crop(crop)  # before a detector is loaded
     for reference in generator or []:
@@ -69,9 +76,12 @@ def detect(
         # The threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder.
         if max_fpr is not None:
             raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
-        predictor = predictor_at(Path(run), detector, trained_on)
+        judge = Judge.at(Path(run), detector, trained_on, error_rate=error_rate, prior=prior)
     else:
-        predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
+        judge = Judge.of_run(
+            run, detector, trained_on, store, reports, max_fpr=max_fpr, error_rate=error_rate, prior=prior
+        )
+    predictor = judge.predictor
     # before any photo is read: a path that does not exist is a mistake of the command line
     photos = list_photos(images)
     pictures, explained = None, ""
@@ -92,11 +102,12 @@ def detect(
             maps = MapOutput(localiser, folder, map_values)
     with _progress() as on_progress:
         scored = score_photos(
-            predictor,
+            judge,
             photos,
             Compute(choose_device(device)),
             crop=crop,
             workers=workers or cores(),
+            reencode=reencode,
             pictures=pictures,
             source=explained,
             maps=maps,
@@ -111,6 +122,8 @@ def detect(
     _hand_out(replace(scored, no_map=no_map), form, out, warned, explained)
     if not scored.used:  # after the output: it says of each file why
         raise InputError(f"none of the {len(photos)} files could be used")
+    if any(scored.outcomes[name] for name in watched):
+        raise typer.Exit(FAILED)  # the answers are out; the code alone tells a script
 
 
 def _hand_out(scored: PhotoScores, form: str, out: Path | None, warned: Sequence[str], explained: str) -> None:
@@ -162,22 +175,9 @@ def _folder_for(out: Path, store: Path, option: str) -> Path:
 
 def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> None:
     """The photos one by one, then their number, then what the verdicts rest on."""
-    predictor, console = scored.predictor, open_console()
-    title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("file", overflow="fold")  # long names wrap, so that no number is cut
-    marked = any("altered" in row for row in scored.rows)
-    for heading in ("score", "probability forged", "verdict", *(["area marked"] if marked else [])):
-        table.add_column(heading, justify="right")
-    for row in scored.rows[:_LISTED]:
-        if "problem" in row:
-            table.add_row(escape(row["file"]), "", "", f"[yellow]not used: {escape(row['problem'])}[/]")
-        else:
-            file = f"{row['file']} ({row['note']})" if "note" in row else row["file"]
-            area = [share_text(row["altered"])] if "altered" in row else []
-            table.add_row(escape(file), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"], *area)
+    console = open_console()
     _print_warnings(console, warned)
-    console.print(table)
+    console.print(verdict_table(scored, scored.rows[:_LISTED]))
     more = len(scored.rows) - _LISTED
     if more > 0:
         console.print(f"… and {more:,} more; all of them: --out scores.csv", highlight=False)
@@ -209,7 +209,7 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
     # in one paragraph what the map is and is not
     of_maps = " ".join(scored.localiser.sentences()) if scored.localiser else scored.no_map
-    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor), of_maps):
+    for sentence in (*scored.sentences, of_maps):
         if sentence:
             console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.inference.inspection import Inspector
+from benchmarks.inference.judged import judged
 from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
 from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_of
 from benchmarks.inference.photos import Listing, intake_for, read_faces
-from benchmarks.inference.predictor import Predictor, predict
+from benchmarks.inference.predictor import Predictor, caution
+from benchmarks.inference.reencodings import REENCODINGS
+from benchmarks.inference.verdict import CANNOT_SAY, VERDICTS, Judge
 from benchmarks.report.colour import overlay
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import csv_cell, replacing, write_text
@@ -31,11 +35,19 @@ if TYPE_CHECKING:
     from forge.core.compute import Compute
     from forge.faces.faceset import Images
 
+FAILED = 3  # exit code of a verdict that `--fail-on` names
+REENCODED = 200  # photos up to which the re-encodings are made without being asked for: they take six times as long
+COUNTED = 20  # photos up to which faces are counted where the crop needs none: a second
+_NOT_REENCODED = "{count:,} photos were judged without re-encodings, for time; --reencode judges each under six."
+
 # The first is for terminals; the others are the endings of files.
 FORMATS = ("table", "csv", "json", "parquet")
 # the order of the columns in files, also where a run of photos fills none of them
-COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked", "altered", "map", "map_values")
-_NUMBERS = ("score", "probability", "altered")
+COLUMNS = (
+    *("file", "face", "box", "score", "probability", "verdict", "reason", "called", "p_real", "p_forged"),
+    *("lowest", "highest", *REENCODINGS, "unlike", "note", "problem", "looked", "altered", "map", "map_values"),
+)
+_NUMBERS = ("score", "probability", "p_real", "p_forged", "lowest", "highest", *REENCODINGS, "altered")
 
 
 @dataclass(frozen=True)
@@ -44,36 +56,62 @@ class PhotoScores:
 
     Attributes:
         predictor: the detector.
-        rows: one mapping per photo: `file`; `score`, `probability` and `verdict`, or `problem`; where it was read in an
-            unusual way `note`; where it was explained `looked`, the path of the picture; with a localiser `altered`,
-            the share of the face above the threshold of pixels, and `map`, the path of the picture, see `MapOutput`.
+        rows: one mapping per face: `file`; of several faces `face` ("1 of 2"), where a face was searched `box`;
+            `score`, `probability` and `verdict` (and why it cannot be said, `reason`), or `problem`; `called`, the side
+            of the threshold, the p-values of both classes, `reencoded`, the scores after each re-encoding; `unlike`,
+            how it differs from the training photos; where it was read in an unusual way `note`; where it was explained
+            `looked`, the path of the picture; with a localiser `altered`, the share of the face above the threshold of
+            pixels, and `map`, the path of the picture, see `MapOutput`.
         localiser: what made the maps; None: no maps.
         no_map: why there are none, where they were wanted; "" otherwise.
+        judge: what turned scores into answers; None: the threshold alone did.
+        without: what was left out because of the number of photos, one sentence; "" otherwise.
     """
 
     predictor: Predictor
     rows: Sequence[dict[str, Any]]
     localiser: PhotoLocaliser | None = None
     no_map: str = ""
+    judge: Judge | None = None
+    without: str = ""
 
     @property
     def used(self) -> int:
-        """Number of photos that have a score."""
+        """Number of faces that have a score."""
         return sum("problem" not in row for row in self.rows)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How often each verdict was given, and how many faces or files were not used, as "problem"."""
+        counts = dict.fromkeys((*VERDICTS, "problem"), 0)
+        for row in self.rows:
+            counts["problem" if "problem" in row else row["verdict"]] += 1
+        return counts
 
     @property
     def summary(self) -> str:
         """One line: how many photos are called what."""
-        forged = sum(row.get("verdict") == "forged" for row in self.rows)
-        unused = len(self.rows) - self.used  # unread, without a face, or damaged
-        photos = f"{len(self.rows):,} photo{'s' if len(self.rows) != 1 else ''}"
-        left = f", {unused:,} not used" if unused else ""
-        return f"{photos}: {forged:,} called forged, {self.used - forged:,} real{left}"
+        counts = self.outcomes
+        files = len({row["file"] for row in self.rows})
+        photos = f"{files:,} photo{'s' if files != 1 else ''}"
+        # several faces of a photo have a row each
+        photos += f" with {len(self.rows):,} faces" if any("face" in row for row in self.rows) else ""
+        unsure = f", {counts[CANNOT_SAY]:,} cannot say" if counts[CANNOT_SAY] else ""
+        left = f", {counts['problem']:,} not used" if counts["problem"] else ""
+        return f"{photos}: {counts['forged']:,} called forged, {counts['real']:,} real{unsure}{left}"
+
+    @property
+    def sentences(self) -> list[str]:
+        """Sentences below the answers: the threshold, when it abstains and how often it errs, what was left out."""
+        lines = [*self.predictor.threshold.sentences(), *(self.judge.sentences() if self.judge else ())]
+        if self.predictor.prior != 0.5:
+            lines.append(f"Probabilities are for photos of which {100 * self.predictor.prior:.3g} % are forged.")
+        return [line for line in (*lines, self.without, caution(self.predictor)) if line]
 
     def frame(self) -> pd.DataFrame:
-        """One row per photo with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
+        """One row per face with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
         predictor = self.predictor
-        table = pd.DataFrame(list(self.rows), columns=list(COLUMNS)).assign(
+        table = pd.DataFrame([_flat(row) for row in self.rows], columns=list(COLUMNS)).assign(
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
         )
         # text columns are text in every row, so that Parquet has one type for them
@@ -112,6 +150,7 @@ class PhotoScores:
             "threshold": {"score": finite, "probability": threshold.probability, "rule": threshold.rule},
             "called_forged": rates,
             "warnings": list(warnings),
+            "verdicts": self.judge.as_json() if self.judge else None,
             "summary": self.summary,
             "images": list(self.rows),
         }
@@ -130,6 +169,19 @@ class PhotoScores:
                 self.frame().to_parquet(temporary, index=False)
         else:
             write_text(out, self.csv() if form == "csv" else self.json(warnings=warnings, explained=explained))
+
+
+def outcomes_of(names: Sequence[str]) -> list[str]:
+    """Return the outcomes that `--fail-on` names: keys of `PhotoScores.outcomes`.
+
+    Raises:
+        UnknownNameError: no such outcome.
+    """
+    spelled = {name.replace(" ", "-"): name for name in (*VERDICTS, "problem")}
+    for name in names:
+        if name not in spelled:
+            raise UnknownNameError("--fail-on", name, list(spelled))
+    return [spelled[name] for name in names]
 
 
 def form_of(form: str | None, out: Path | None) -> str:
@@ -156,13 +208,27 @@ def form_of(form: str | None, out: Path | None) -> str:
     return form or ending
 
 
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for a table: a column per re-encoding, the lowest and highest score, the box as text."""
+    if "reencoded" not in row and "box" not in row:
+        return row
+    flat = dict(row)
+    if "box" in row:
+        flat["box"] = " ".join(map(str, row["box"]))
+    if changed := flat.pop("reencoded", None):
+        scores = (row["score"], *changed.values())
+        flat |= changed | {"lowest": min(scores), "highest": max(scores)}
+    return flat
+
+
 def score_photos(
-    predictor: Predictor,
+    judge: Judge,
     photos: Listing,
     compute: Compute,
     *,
     crop: str | None = None,
     workers: int = 1,
+    reencode: bool | None = None,
     pictures: Path | None = None,
     source: str = "",
     maps: MapOutput | None = None,
@@ -171,39 +237,39 @@ def score_photos(
     """Score photos, a bounded number in memory.
 
     Args:
-        predictor: the detector.
+        judge: of the detector.
         photos: to score.
         compute: the device.
         crop: "none" or "face"; None: as the detector's training faces were cropped.
         workers: processes that read photos.
+        reencode: whether to judge each photo under six re-encodings too; None: up to `REENCODED` photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.
         maps: the localiser, and what to do with its maps; None: no maps.
         on_progress: called after every batch.
     """
+    predictor = judge.predictor
     rows: list[dict[str, Any]] = []
     # As in the run's preparation, unless the call says otherwise.
     intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
+    reencodes = len(photos.files) <= REENCODED if reencode is None else reencode
+    inspector = Inspector(intake.resolution, intake.crop, reencodes, count=len(photos.files) <= COUNTED)
     taken: set[str] = set()
-    for faces in read_faces(photos.files, intake, workers=workers):
-        batch: list[dict[str, Any]] = []
-        for file, problem, note in zip(faces.files, faces.problems, faces.notes, strict=True):
-            row = {"file": printable(str(file))}  # control characters of a file name are spelled out: it is printed
-            batch.append(row | ({"problem": problem} if problem else {"note": note} if note else {}))
-        # `faces.images` holds the usable ones alone, in the same order.
+    done = 0
+    for faces in read_faces(photos.files, intake, workers=workers, inspector=inspector):
+        batch, images = judged(judge, faces, compute)
         used = [row for row in batch if "problem" not in row]
-        if used:
-            for row, prediction in zip(used, predict(predictor, faces.images, compute), strict=True):
-                row |= vars(prediction)
-            if pictures is not None:
-                _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
-            if maps is not None:
-                maps.add(used, faces.images, compute, taken)
+        if used and pictures is not None:
+            _write_pictures(predictor, used, images, compute, pictures, source, taken)
+        if used and maps is not None:
+            maps.add(used, images, compute, taken)
         rows += batch
-        on_progress(ProgressEvent(len(rows), len(photos.files), "photos"))
+        done += len(faces.files)
+        on_progress(ProgressEvent(done, len(photos.files), "photos"))
     # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
-    return PhotoScores(predictor, rows, maps.localiser if maps else None)
+    without = "" if reencodes or reencode is False else _NOT_REENCODED.format(count=len(photos.files))
+    return PhotoScores(predictor, rows, maps.localiser if maps else None, judge=judge, without=without)
 
 
 def maps_in_memory(predictor: Predictor, run: str, store: Path, reports: Path) -> MapOutput:

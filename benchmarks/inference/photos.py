@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.faces.crop import FaceCrop
@@ -15,6 +15,7 @@ from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread
 
 if TYPE_CHECKING:
+    from benchmarks.inference.inspection import Inspection, Inspector
     from forge.faces.faceset import Images
     from forge.faces.ingest import Batch, Intake
 
@@ -48,12 +49,16 @@ class Faces:
         problems: why a photo cannot be used; "" where it can, [n].
         notes: how a photo was read, e.g. "enlarged 4 times, first of 2 frames"; mostly "", [n].
         images: faces of those that can be used, uint8 [m, H, W, 3], in order.
+        sources: traits of their files, as a FaceSet's table has them, [m].
+        inspections: what the inspector saw in them, [m]; empty without one.
     """
 
     files: Sequence[Path]
     problems: Sequence[str]
     notes: Sequence[str]
     images: Images
+    sources: Sequence[dict[str, Any]] = ()
+    inspections: Sequence[Inspection] = ()
 
 
 def check_crop(crop: str) -> None:
@@ -105,35 +110,38 @@ def list_photos(paths: Sequence[Path]) -> Listing:
     return Listing(files, unread)
 
 
-def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> Iterator[Faces]:
+def read_faces(
+    files: Sequence[Path], intake: Intake, *, workers: int = 1, inspector: Inspector | None = None
+) -> Iterator[Faces]:
     """Read photos a batch at a time, so that memory does not grow with their number.
 
     Args:
         files: paths of image files.
         intake: how a photo becomes a face.
         workers: processes; few photos are read by this one.
+        inspector: looks at each photo while it is decoded.
 
     Raises:
         BenchError: a process was killed, mostly for memory.
     """
     # Chunks by position, so that results are in the order of the files whatever process read them.
     chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-    work = functools.partial(_take, intake=intake)
+    work = functools.partial(_take, intake=intake, inspector=inspector)
     # starting processes takes longer than a few photos
     batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
     for chunk, batch in zip(chunks, batches, strict=True):
         yield _faces(chunk, batch)
 
 
-def read_face(photo: str | bytes, intake: Intake) -> Faces:
+def read_face(photo: str | bytes, intake: Intake, inspector: Inspector | None = None) -> Faces:
     """Read one photo, a path or the bytes of its file."""
-    return _faces([Path("photo")], take([Item("0", photo)], intake))  # a stand-in: an upload has no path
+    return _faces([Path("photo")], take([Item("0", photo)], intake, inspector))  # a stand-in: an upload has no path
 
 
-def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
+def _take(chunk: Sequence[Path], intake: Intake, inspector: Inspector | None) -> Batch:
 
     # Numbered within the chunk: the batch names its rejects by these numbers.
-    return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake)
+    return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake, inspector)
 
 
 def _faces(files: Sequence[Path], batch: Batch) -> Faces:
@@ -144,4 +152,4 @@ def _faces(files: Sequence[Path], batch: Batch) -> Faces:
         problems[int(number)] = f"{reason}: {detail}" if detail else reason
     for position, note in zip(batch.positions, batch.notes, strict=True):
         notes[position] = note
-    return Faces(files, problems, notes, batch.images)
+    return Faces(files, problems, notes, batch.images, batch.rows, batch.inspected)

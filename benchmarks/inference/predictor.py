@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.results import Results, StageFacts, TestResult
 from benchmarks.experiment.names import short_name, split_adversary
-from benchmarks.inference.threshold import Threshold
+from benchmarks.inference.threshold import Threshold, rows_of
+from benchmarks.inference.validation import Validation, familiarity_of
 from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
@@ -20,8 +21,7 @@ from forge.core.registry import is_file_reference
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
-    from forge.core.compute import Compute
-    from forge.faces.faceset import Images
+    from detect.training.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Predictor:
         crop: how its faces were cropped, "none" or "face".
         source: run or folder it comes from.
         unseen: generators of the run that it was not trained on.
+        prior: share of forgeries among the photos, for which probabilities hold.
+        validation: scores and ranges that let it abstain; None: it has none.
+        no_validation: why, the end of a sentence.
     """
 
     trained: TrainedDetector
@@ -45,30 +48,26 @@ class Predictor:
     crop: str
     source: str
     unseen: tuple[str, ...] = ()
+    prior: float = 0.5
+    validation: Validation | None = None
+    no_validation: str = "it has no validation scores"
+
+    @property
+    def calibration(self) -> Calibration:
+        """From scores to probabilities at the prior."""
+        return self.trained.calibration.at_prior(self.prior)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction of a detector for one photo.
-
-    Attributes:
-        score: raw score; higher for forged.
-        probability: calibrated probability of being forged, in [0, 1].
-        verdict: "forged" or "real".
-    """
-
-    score: float
-    probability: float
-    verdict: str
-
-
-def predictor_at(folder: Path, detector: str | None = None, trained_on: str | None = None) -> Predictor:
+def predictor_at(
+    folder: Path, detector: str | None = None, trained_on: str | None = None, *, prior: float = 0.5
+) -> Predictor:
     """Load the detector of a folder with detector.json.
 
     Args:
         folder: the folder.
         detector: path/to/file.py:Class, where its class comes from a file.
         trained_on: must not be given; a folder holds one detector.
+        prior: share of forgeries among the photos.
 
     Raises:
         InputError: no detector there, or something else was chosen.
@@ -77,9 +76,17 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
     # A folder's class may come from a file; the card only says which.
     trained = load_trained(folder, implementation=_plugin(detector))
-    # Folders know no run: no validation scores, no preparation, no other generators.
+    # Folders know no run: no preparation, no other generators; validation scores only where they were saved.
     return Predictor(
-        trained, trained.name, trained.trained_on, Threshold.at_one_half(trained), "none", folder.resolve().name
+        trained,
+        trained.name,
+        trained.trained_on,
+        Threshold.at_one_half(trained.calibration.at_prior(prior)),
+        "none",
+        folder.resolve().name,
+        prior=prior,
+        validation=Validation.at(folder),
+        no_validation=f"no validation scores lie beside it; `bench run -d {folder}` measures some, then name that run",
     )
 
 
@@ -91,6 +98,7 @@ def predictor_of(
     reports: Path,
     *,
     max_fpr: float | None = None,
+    prior: float = 0.5,
 ) -> Predictor:
     """Load a detector of a finished run.
 
@@ -102,6 +110,7 @@ def predictor_of(
         reports: where reports lie.
         max_fpr: largest share of real validation images that may be called forged; None keeps the threshold that the
             run fixed.
+        prior: share of forgeries among the photos.
 
     Raises:
         InputError: no such run, no such detector, the store no longer holds it, or `max_fpr` is too small for the
@@ -116,15 +125,22 @@ def predictor_of(
     has_scores = (report.folder / "scores.parquet").is_file()
     scores = report.scores if max_fpr is not None or has_scores else None
     known = TrainSet.parse(cell.trained_on).generators
+    validation = None if scores is None else Validation.of_rows(rows_of(scores, cell))
+    if validation is not None:
+        measured = familiarity_of(results, cell.trained_on, cell.seed, Store(store))
+        validation = replace(validation, familiarity=measured)
     return Predictor(
         trained,
         cell.detector,
         cell.trained_on,
-        Threshold.of_run(trained, cell, scores, max_fpr=max_fpr),
+        Threshold.of_run(trained.calibration.at_prior(prior), cell, scores, max_fpr=max_fpr),
         crop_of(results.data.provenance),
         results.name,  # the run's own name: the folder may have been renamed
         # each once over seeds, in the order of the run
         tuple(dict.fromkeys(fact.name for fact in results.generators if fact.name not in known)),
+        prior,
+        validation,
+        f"the report of {results.name} has no scores of validation images of both classes for it",
     )
 
 
@@ -215,23 +231,6 @@ def choose_test(report: RunReport, detector: str | None, trained_on: str | None)
     if not cells:
         raise InputError(f"run {report.results.name} has no detector that was scored on a test set")
     return cells[0]
-
-
-def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Prediction]:
-    """Score faces.
-
-    Args:
-        predictor: the detector.
-        faces: uint8 [n, H, W, 3] of its resolution.
-        compute: the device.
-    """
-    scores = predictor.trained.detector.score(faces, compute)
-    probabilities = predictor.trained.calibration.probability(scores)
-    return [
-        # At the threshold itself a photo is called forged, as in the evaluation.
-        Prediction(float(score), float(probability), "forged" if score >= predictor.threshold.score else "real")
-        for score, probability in zip(scores, probabilities, strict=True)
-    ]
 
 
 def cannot_explain(predictor: Predictor) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.evaluation.interval import Interval
-    from detect.artifact import TrainedDetector
+    from detect.training.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class Threshold:
     rates: tuple[Rate, ...] = ()
 
     @classmethod
-    def at_one_half(cls, trained: TrainedDetector) -> Threshold:
+    def at_one_half(cls, calibration: Calibration) -> Threshold:
         """Return the score whose calibrated probability is one half: for detectors that no run gave a threshold."""
-        calibration = trained.calibration
         constant = -math.inf if calibration.b >= 0 else math.inf  # every photo is called the same
         # Platt scaling: probability = 1 / (1 + exp(-(a score + b))), one half at -b / a. "0.0 -" avoids a negative
         # zero.
@@ -71,7 +70,7 @@ class Threshold:
     @classmethod
     def of_run(
         cls,
-        trained: TrainedDetector,
+        calibration: Calibration,
         cell: TestResult,
         scores: pd.DataFrame | None,
         *,
@@ -80,7 +79,7 @@ class Threshold:
         """The threshold that a run fixed on validation images, or the one that keeps a false positive rate there.
 
         Args:
-            trained: the detector.
+            calibration: of the detector.
             cell: a result of the run, which names detector, training, seed and threshold.
             scores: rows of the run's scores.parquet; None where they are not there.
             max_fpr: largest share of real validation images that may be called forged, in (0, 1).
@@ -88,7 +87,7 @@ class Threshold:
         Raises:
             InputError: one false positive is more than `max_fpr`, or `max_fpr` is not in (0, 1).
         """
-        rows = None if scores is None else _rows_of(scores, cell)
+        rows = None if scores is None else rows_of(scores, cell)
         score = cell.threshold  # the run's, which the table uses too
         rule = "highest balanced accuracy on the validation images"
         # Fitted elsewhere: no forgeries of its training are in `val`, so that balanced accuracy was no rule.
@@ -104,7 +103,7 @@ class Threshold:
         if math.isinf(score):  # above or below every score
             probability = 0.0 if score < 0 else 1.0
         else:
-            probability = float(trained.calibration.probability(np.array([score]))[0])
+            probability = float(calibration.probability(np.array([score]))[0])
         return cls(float(score), probability, rule, () if rows is None else _rates(rows, score))
 
     def sentences(self) -> list[str]:
@@ -124,7 +123,7 @@ class Threshold:
         return sentences
 
 
-def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
+def rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
     """Return rows of the detector, training and seed of a result, of images as it was trained on them."""
     # A detector trained on equalised images has its threshold on such images.
     change = TrainSet.parse(cell.trained_on).perturbation

@@ -14,17 +14,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.inference.inspection import Inspector
+from benchmarks.inference.judged import judged
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser
 from benchmarks.inference.photos import intake_for, read_face
-from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predict
+from benchmarks.inference.predictor import Predictor, cannot_explain, caution
+from benchmarks.inference.verdict import Judge
 from benchmarks.report.colour import overlay
+from benchmarks.serve.face_answer import FaceAnswer, Reencoded, face_answer
 from benchmarks.serve.index import Choice, RunIndex
 from benchmarks.serve.limits import Limits, Refused, check_photo
 from benchmarks.serve.photo_map import PhotoMap, photo_map, png
 from detect.explain import method
 from forge.core.compute import Compute
 from forge.core.errors import BenchError
+from forge.faces.crop import FaceCrop
 from forge.faces.faceset import Images
+from forge.faces.ingest import finder_for
 
 KEPT = 4  # detectors in memory, and as many localisers
 
@@ -39,9 +45,16 @@ class Answer:
         source: run or folder of the detector.
         detector: its name.
         trained_on: its training forgeries.
-        score: of the photo.
+        score: of the main face.
         probability: of being forged.
-        verdict: "forged" or "real".
+        verdict: "forged", "real" or "cannot say".
+        reason: why it cannot be said; "" where it can.
+        called: side of the threshold, "forged" or "real".
+        unlike: how the photo differs from those of the training; "" where it does not.
+        reencoded: the main face after six re-encodings.
+        box: of the main face, left, top, right and bottom in pixels of the photo; None where no face was searched.
+        others: further faces of the photo.
+        rules: when the detector abstains, and how often it errs, sentences.
         threshold: score from which a photo is called forged; None where no finite score is.
         turning: the probability at that threshold.
         rule: how the threshold was chosen.
@@ -62,6 +75,13 @@ class Answer:
     score: float
     probability: float
     verdict: str
+    reason: str
+    called: str
+    unlike: str
+    reencoded: list[Reencoded]
+    box: tuple[int, int, int, int] | None
+    others: list[FaceAnswer]
+    rules: list[str]
     threshold: float | None
     turning: float
     rule: str
@@ -146,24 +166,37 @@ class DetectionQueue:
         check_photo(photo, self.limits)
         predictor = self._loaded(choice)  # loading takes seconds the first time
         # prepared as the run prepared its faces, else its threshold would not hold
-        read = read_face(photo, intake_for(predictor.trained.card.resolution, predictor.crop))
+        intake = intake_for(predictor.trained.card.resolution, predictor.crop)
+        read = read_face(photo, intake, Inspector(intake.resolution, intake.crop, count=True))
         if read.problems[0]:
             raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
-        (prediction,) = predict(predictor, read.images, self.compute)  # a batch of one
-        saliency, explanation = self._explained(predictor, read.images) if explain else (None, "")
-        located, no_map = self._located(choice, predictor, read.images) if maps else (None, "")
+        judge = Judge.of(predictor)
+        rows, images = judged(judge, read, self.compute)
+        pictures = iter(images)
+        main, *others = (face_answer(predictor, row, None if "problem" in row else next(pictures)) for row in rows)
+        saliency, explanation = self._explained(predictor, images[:1]) if explain else (None, "")
+        located, no_map = self._located(choice, predictor, images[:1]) if maps else (None, "")
         threshold, note = predictor.threshold, read.notes[0]
         return Answer(
             source=choice.source,
             detector=predictor.name,
             trained_on=predictor.trained_on,
-            **vars(prediction),
+            score=main.score,
+            probability=main.probability,
+            verdict=main.verdict,
+            reason=main.reason,
+            called=main.called,
+            unlike=main.unlike,
+            reencoded=main.reencoded,
+            box=main.box,
+            others=others,
+            rules=judge.sentences(),
             threshold=threshold.score if math.isfinite(threshold.score) else None,  # JSON has no infinity
             turning=threshold.probability,
             rule=threshold.rule,
             crop=predictor.crop,
             resolution=read.images.shape[1],
-            seen=png(read.images[0]),
+            seen=main.seen,
             saliency=saliency,
             explanation=explanation,
             map=located,
@@ -179,7 +212,8 @@ class DetectionQueue:
             predictor = self._loaded(choice)
             side = predictor.trained.card.resolution
             face = np.full((1, side, side, 3), 128, np.uint8)
-            predict(predictor, face, self.compute)
+            predictor.trained.detector.score(face, self.compute)
+            finder_for(FaceCrop())
             self._explained(predictor, face)
             self._located(choice, predictor, face)
 

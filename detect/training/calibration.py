@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +21,17 @@ class Calibration:
     def probability(self, scores: Floats) -> Floats:
         """Map scores float64 [n] to probabilities in 0..1, float64 [n]."""
         return np.asarray(expit(self.a * scores + self.b), dtype=np.float64)
+
+    def at_prior(self, prior: float) -> Calibration:
+        """Return the calibration where another share of the images is forged than the half that it was fitted for.
+
+        Bayes' rule for a known prior (Saerens, Latinne and Decaestecker, Neural Computation 2002, equation 2.4):
+        p' = p prior / (p prior + (1 - p)(1 - prior)), which adds the prior's log odds to those of p.
+
+        Args:
+            prior: share of forged images, in (0, 1).
+        """
+        return Calibration(self.a, self.b + float(logit(prior)))
 
 
 def validation_auc(real: Floats, forged: Floats) -> float:

@@ -59,8 +59,21 @@ class FaceCrop:
         return np.array([0.5, self.eye_height]) + self.eye_distance * _SHAPE
 
 
+@dataclass(frozen=True)
+class Face:
+    """A face in a photo.
+
+    Attributes:
+        box: left, top, right and bottom edge in pixels of the photo; may reach beyond it.
+        landmarks: [5, 2], as `align` takes them.
+    """
+
+    box: tuple[int, int, int, int]
+    landmarks: Landmarks
+
+
 class FaceFinder:
-    """Finds the main face of each photo; loads torch and the detector when made.
+    """Finds the faces of each photo; loads torch and the detector when made.
 
     Args:
         crop: settings.
@@ -80,14 +93,24 @@ class FaceFinder:
 
     def find(self, images: Sequence[Image.Image]) -> list[Landmarks | None]:
         """Return the landmarks of the main face of each image, in its pixels; None where there is no face."""
+        return [faces[0].landmarks if faces else None for faces in self.find_all(images)]
+
+    def find_all(self, images: Sequence[Image.Image]) -> list[list[Face]]:
+        """Return every face of each image, the main one first: large and in the middle."""
         scales = [self._scale(image) for image in images]
         canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
         with _one_thread():
-            faces_by_image = self._detect(canvases)
-        out: list[Landmarks | None] = []
-        for image, scale, faces in zip(images, scales, faces_by_image, strict=True):
-            # coarser than float noise: the result must not depend on what else is in the batch
-            out.append(None if faces is None else np.round(_main_face(*faces, image, scale), 1) * scale)
+            detections = self._detect(canvases)
+        out: list[list[Face]] = []
+        for image, scale, faces in zip(images, scales, detections, strict=True):
+            boxes, points = faces or (np.empty((0, 4)), np.empty((0, 5, 2)))
+            # landmarks coarser than float noise: the result must not depend on what else is in the batch
+            out.append(
+                [
+                    Face(tuple(np.rint(boxes[i] * scale).astype(int).tolist()), np.round(points[i], 1) * scale)
+                    for i in _by_prominence(boxes, image, scale)
+                ]
+            )
         return out
 
     def _scale(self, image: Image.Image) -> float:
@@ -133,12 +156,11 @@ class FaceFinder:
         ]
 
 
-def _main_face(boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float) -> Landmarks:
-    """Return the landmarks of the face that is large and in the middle: largest side less distance from the centre."""
+def _by_prominence(boxes: NDArray[np.float64], image: Image.Image, scale: float) -> list[int]:
+    """Return the order of faces from the main one on: by their side less their distance from the centre."""
     side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.size) / scale / 2
-    best = int(np.argmax(side - np.hypot(*centre.T)))
-    return np.asarray(points[best], np.float64)
+    return [int(i) for i in np.argsort(np.hypot(*centre.T) - side, kind="stable")]
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.faces.crop import FaceCrop, FaceFinder, align, align_mask
+from forge.faces.crop import Face, FaceCrop, FaceFinder, align, align_mask
 from forge.faces.dedup import THUMBNAIL, describe
 from forge.faces.imaging.decode import Decoded, Unusable, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
@@ -51,6 +51,7 @@ class Batch:
         refused: path of a mask that cannot be used, and why.
         rejected: (file, reason, detail) of the others.
         seen: items in the chunk.
+        inspected: n results of `inspect`, where `take` was given one.
     """
 
     images: NDArray[np.uint8]
@@ -63,10 +64,21 @@ class Batch:
     refused: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
     seen: int = 0
+    inspected: list[Any] = field(default_factory=list)
 
 
-def take(chunk: Iterable[Item], intake: Intake) -> Batch:
-    """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason."""
+# what else is wanted of a photo while it is decoded; the faces are those of the search, none where nothing is searched
+Inspect = Callable[[Decoded, Sequence[Face]], Any]
+
+
+def take(chunk: Iterable[Item], intake: Intake, inspect: Inspect | None = None) -> Batch:
+    """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason.
+
+    Args:
+        chunk: the items.
+        intake: how a photo becomes an image.
+        inspect: called with every photo that can be used; its results are in `Batch.inspected`.
+    """
     images: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []
     batch = Batch(np.empty((0, intake.resolution, intake.resolution, 3), np.uint8))
@@ -74,8 +86,9 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
         if isinstance(result, Unusable):
             batch.rejected.append((item.file, result.reason, result.detail))
         else:
-            decoded, image, mask = result
+            decoded, image, mask, faces = result
             images.append(image)
+            batch.inspected += [] if inspect is None else [inspect(decoded, faces)]
             masks += [] if mask is None else [mask]
             batch.rows.append(_row(item, decoded))
             batch.positions.append(position)
@@ -88,7 +101,7 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
     return batch
 
 
-Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None] | Unusable
+Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None, Sequence[Face]] | Unusable
 
 
 _Waiting = tuple[int, Item, Decoded, Altered | None]
@@ -108,7 +121,7 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
             mask = _mask_of(item, decoded, batch)
             if intake.crop is None:
                 small = None if mask is None else resize_mask(mask, intake.resolution)
-                yield position, item, (decoded, resize(decoded.image, intake.resolution), small)
+                yield position, item, (decoded, resize(decoded.image, intake.resolution), small, ())
                 continue
         except Unusable as verdict:
             yield position, item, verdict
@@ -140,15 +153,16 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
 
 
 def _aligned(waiting: list[_Waiting], resolution: int, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
-    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded, _ in waiting])
-    for (position, item, decoded, mask), landmarks in zip(waiting, landmarks_by_image, strict=True):
+    faces_by_image = finder_for(crop).find_all([decoded.image for _, _, decoded, _ in waiting])
+    for (position, item, decoded, mask), faces in zip(waiting, faces_by_image, strict=True):
         result: Result
-        if landmarks is None:
+        if not faces:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")
         else:
             try:
+                landmarks = faces[0].landmarks
                 small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
-                result = decoded, align(decoded.image, landmarks, resolution, crop), small
+                result = decoded, align(decoded.image, landmarks, resolution, crop), small, faces
             except Unusable as verdict:
                 result = verdict
         yield position, item, result
@@ -156,7 +170,8 @@ def _aligned(waiting: list[_Waiting], resolution: int, crop: FaceCrop) -> Iterat
 
 # once a process: the detector's weights are loaded for its first chunk alone
 @functools.cache
-def _finder(crop: FaceCrop) -> FaceFinder:
+def finder_for(crop: FaceCrop) -> FaceFinder:
+    """Return the face finder of these settings."""
     return FaceFinder(crop)
 
 
@@ -191,6 +206,7 @@ def _drop_blank(batch: Batch) -> None:
             batch.rejected.append((row["source_file"], "blank", "all of the picture has nearly one brightness"))
     kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     batch.notes = [batch.notes[i] for i in kept]
+    batch.inspected = [batch.inspected[i] for i in kept if batch.inspected]
     batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
     batch.masks = None if batch.masks is None else batch.masks[kept]
     batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

@@ -83,7 +83,7 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
     code, out, err = done("detect", "own", "me.png", "you.png", "--json")
     answer = json.loads(out)
     assert (code, err) == (0, "") and answer["detector"] == "disc-scratch" and answer["trained_on"] == "dcgan"
-    assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in answer["images"])
+    assert all(row["called"] == ("forged" if row["probability"] >= 0.5 else "real") for row in answer["images"])
     code, out, _ = done("detect", "own", "me.png")
     assert code == 0 and "even odds by its calibration" in " ".join(out.split())
     code, _, err = done("detect", "own", "me.png", "-d", "dct")
@@ -125,6 +125,7 @@ def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
         stage["key"] = "f" * 64
     changed = {"seeds": [0, 1], "cells": results["cells"] + later, "stages": stages}
     write_json(Path("reports/twice/results.json"), results | changed)
+    shutil.copy("reports/mine/scores.parquet", "reports/twice")
     write_sums(Path("reports/twice"))
     code, out, err = done("detect", "twice", "me.png", "--json")
     once = done("detect", "mine", "me.png", "--json")[1]
@@ -303,6 +304,7 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
     once = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv")[1]
     monkeypatch.setattr("benchmarks.inference.photos.AT_ONCE", 2)
     monkeypatch.setattr("benchmarks.inference.photos._SPAWNED_FROM", 3)
+    monkeypatch.setattr("benchmarks.inference.photo_scores.COUNTED", 0)  # else each process loads torch
     again = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv", "--workers", "2")[1]
     one, other = (pd.read_csv(StringIO(text)) for text in (once, again))
     assert list(one["file"]) == list(other["file"]) and len(one) == 10
@@ -322,10 +324,11 @@ def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on)
     scores = make_scores({("dct", trained_on): {"dcgan": 2.0}}, n=40)
     cell = evaluate(scores)[0]
     trained = SimpleNamespace(calibration=Calibration(1.0, 0.0))
-    rule = Threshold.of_run(trained, cell, scores).rule
+    rule = Threshold.of_run(trained.calibration, cell, scores).rule
     assert ("trained elsewhere" in rule) == (trained_on == "elsewhere")
     assert ("balanced accuracy" in rule) == (trained_on != "elsewhere")
-    predictor = Predictor(trained, "dct", trained_on, Threshold.of_run(trained, cell, scores), "none", "run")
+    threshold = Threshold.of_run(trained.calibration, cell, scores)
+    predictor = Predictor(trained, "dct", trained_on, threshold, "none", "run")
     assert caution(predictor).startswith("It was trained elsewhere" if trained_on == "elsewhere" else "Trained on")
 
 
@@ -333,8 +336,55 @@ def test_equal_scores_leave_a_threshold_that_no_photo_reaches():
     scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}}, n=40).assign(score=1.0)
     cell = SimpleNamespace(detector="dct", trained_on="dcgan", seed=0, threshold=1.0)
     trained = SimpleNamespace(calibration=Calibration(0.0, 0.0))
-    threshold = Threshold.of_run(trained, cell, scores, max_fpr=0.1)
+    threshold = Threshold.of_run(trained.calibration, cell, scores, max_fpr=0.1)
     assert threshold.score == np.inf and threshold.probability == 1.0
     assert "Forged means no photo" in threshold.sentences()[0]
     predictor = Predictor(SimpleNamespace(), "dct", "dcgan", threshold, "none", "run")
     assert json.loads(PhotoScores(predictor, []).json())["threshold"]["score"] is None
+
+
+def test_a_script_learns_of_verdicts_by_the_exit_code(done):
+    Path("empty").mkdir()
+    Path("odd").mkdir()
+    Path("odd/broken.png").write_bytes(b"\x89PNG")
+    shutil.copy("me.png", "odd/me.png")
+    code, out, err = done("detect", "mine", "odd", "-d", "dct", "--json")
+    answer = json.loads(out)
+    broken, me = answer["images"]
+    assert (code, err) == (0, "") and "problem" in broken and me["verdict"] == me["called"] == "real"
+    assert answer["verdicts"]["error_rate"] == 0.05 and answer["verdicts"]["prior"] == 0.5
+    assert [part["name"] for part in answer["verdicts"]["on_test_images"]] == ["real", "dcgan"]
+    for outcome, expected in (("real", 3), ("problem", 3), ("forged", 0), ("cannot-say", 0)):
+        assert done("detect", "mine", "odd", "-d", "dct", "--json", "--fail-on", outcome)[0] == expected
+    assert done("detect", "mine", "odd", "-d", "dct", "--fail-on", "forged", "--fail-on", "real")[0] == 3
+    rare = json.loads(done("detect", "mine", "odd", "-d", "dct", "--json", "--prior", "0.01", "--no-reencode")[1])
+    assert rare["images"][1]["probability"] < me["probability"] and "reencoded" not in rare["images"][1]
+    for arguments, message in (
+        (("odd", "--fail-on", "fake"), "--fail-on 'fake' is not known"),
+        (("odd", "--error-rate", "0"), "--error-rate must lie between 0 and 1"),
+        (("odd", "--error-rate", "1.5"), "--error-rate must lie between 0 and 1"),
+        (("odd", "--error-rate", "0.01"), "needs 99 validation images of each class, and has 20"),
+        (("odd", "--prior", "1"), "--prior is the share of forgeries"),
+        (("empty",), "there are no images in empty"),
+        (("odd/broken.png",), "none of the 1 files could be used"),
+    ):
+        code, _, err = done("detect", "mine", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+    shutil.rmtree("empty")
+    shutil.rmtree("odd")
+
+
+def test_a_saved_detector_abstains_as_in_its_run(done):
+    load("mine", reports="reports").save_detector("kept", "disc-scratch", store="runs")
+    of_run = json.loads(done("detect", "mine", "me.png", "-d", "disc-scratch", "--json")[1])
+    of_folder = json.loads(done("detect", "kept", "me.png", "--json")[1])
+    for name in ("score", "p_real", "p_forged", "reencoded"):
+        assert of_folder["images"][0][name] == of_run["images"][0][name]
+    Path("kept/validation.json").unlink()
+    code, out, _ = done("detect", "kept", "me.png")
+    assert code == 0 and "It cannot abstain because of a score: no validation scores lie beside it" in " ".join(
+        out.split()
+    )
+    code, _, err = done("detect", "kept", "me.png", "--error-rate", "0.1")
+    assert code == 2 and "`bench run -d kept` measures some" in err
+    shutil.rmtree("kept")

@@ -78,7 +78,9 @@ def test_an_answer_is_that_of_bench_detect_on_the_same_file(client, home_folder,
             key: row[key] for key in ("score", "probability", "verdict")
         }
         assert (answer["detector"], answer["trained_on"], answer["source"]) == (detector, "dcgan", "mine")
-        assert answer["verdict"] == ("forged" if answer["score"] >= answer["threshold"] else "real")
+        assert answer["called"] == ("forged" if answer["score"] >= answer["threshold"] else "real")
+        assert [change["score"] for change in answer["reencoded"]] == pytest.approx(list(row["reencoded"].values()))
+        assert answer["reason"] == row.get("reason", "") and answer["unlike"] == row["unlike"]
 
 
 def test_a_photo_is_turned_upright_as_its_camera_says(client, home_folder):

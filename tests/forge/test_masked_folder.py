@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from forge.core.errors import BenchError, InputError
-from forge.faces.crop import FaceCrop, align, align_mask
+from forge.faces.crop import Face, FaceCrop, align, align_mask
 from forge.faces.imaging.decode import Unusable
 from forge.faces.imaging.masks import read_mask, resize_mask
 from forge.faces.ingest import Intake, take
@@ -243,16 +243,16 @@ def test_masks_are_aligned_with_their_faces_and_dropped_where_there_is_none(tmp_
     crop = FaceCrop()
 
     class Finder:
-        def find(self, images):
+        def find_all(self, images):
             """Landmarks in the middle, turned by the green of the first pixel; none where that is red."""
             corners = [np.asarray(image)[0, 0] for image in images]
-            return [None if red == 255 else placed(green) for red, green, _ in corners]
+            return [[] if red == 255 else [Face((0, 0, 9, 9), placed(green))] for red, green, _ in corners]
 
     def placed(degrees):
         points = (crop.template @ [1, 1j] - 0.5 - 0.5j) * 60 * np.exp(1j * np.radians(degrees)) + 50 + 50j
         return np.stack([points.real, points.imag], axis=1)
 
-    monkeypatch.setattr("forge.faces.ingest._finder", lambda settings: Finder())
+    monkeypatch.setattr("forge.faces.ingest.finder_for", lambda settings: Finder())
     (tmp_path / "forged").mkdir()
     (tmp_path / "masks").mkdir()
     for i in range(20):

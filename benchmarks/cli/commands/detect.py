@@ -14,6 +14,7 @@ EXAMPLES = """\b
 Examples:
   bench detect dcgan-xception-rendered-quick me.jpg holiday/
   bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
+  bench detect dcgan-xception-rendered-quick holiday/ --error-rate 0.1 --prior 0.01 --fail-on forged
   bench detect dcgan-xception-rendered-quick me.jpg --explain
   bench detect splice-unet-rendered-quick me.jpg --map
   bench detect import meso4 Meso4_DF.h5
@@ -48,6 +49,35 @@ def detect(
             help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
             show_default=False,
         ),
+    ] = None,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--error-rate",
+            help="Share of the photos of each class whose class may be ruled out wrongly; smaller: more answers are "
+            "'cannot say'. [default: 0.05]",
+            show_default=False,
+        ),
+    ] = None,
+    prior: Annotated[
+        float | None,
+        typer.Option(
+            "--prior",
+            help="Share of forgeries among such photos, e.g. 0.01; probabilities hold for it. [default: 0.5]",
+            show_default=False,
+        ),
+    ] = None,
+    reencode: Annotated[
+        bool | None,
+        typer.Option(
+            "--reencode/--no-reencode",
+            help="Judge each photo under six re-encodings too. [default: up to 200 photos]",
+            show_default=False,
+        ),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option("--fail-on", help="Exit with code 3 if a verdict is: forged, real, cannot-say or problem."),
     ] = None,
     generator: Annotated[
         list[str] | None,
@@ -84,7 +114,9 @@ def detect(
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
+    """Judge photos: score, calibrated probability, and the verdict: forged, real or cannot say.
+
+    Exit codes: 0 done, 1 failed, 2 bad input or no photo could be used, 3 a verdict of --fail-on.
 
     A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
     """

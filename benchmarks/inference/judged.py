@@ -1,0 +1,118 @@
+"""Photos that were read to answers: a row per face, from its score, those of its re-encodings, and its traits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.inference.familiarity import Photo, sharpness
+from benchmarks.inference.reencodings import REENCODINGS
+from forge.faces.sources.base import printable
+
+if TYPE_CHECKING:
+    from benchmarks.inference.inspection import FaceView, Inspection
+    from benchmarks.inference.photos import Faces
+    from benchmarks.inference.verdict import Judge
+    from forge.core.compute import Compute
+    from forge.faces.faceset import Images
+
+Row = dict[str, Any]
+
+
+def judged(judge: Judge, faces: Faces, compute: Compute) -> tuple[list[Row], Images]:
+    """Judge photos that were read together.
+
+    Args:
+        judge: of the detector.
+        faces: photos, inspected or not.
+        compute: the device.
+
+    Returns:
+        A row per face, photos in their order, those that cannot be used with `problem`; and the images of the faces
+        that were judged, uint8 [n, R, R, 3], in the order of their rows.
+    """
+    rows: list[Row] = []
+    views: list[tuple[Row, Images, Images | None, dict[str, Any]]] = []  # row, image, re-encodings, traits of the file
+    usable = iter(range(len(faces.images)))
+    for file, problem, note in zip(faces.files, faces.problems, faces.notes, strict=True):
+        row: Row = {"file": printable(str(file))}  # control characters of a file name are spelled out: it is printed
+        rows.append(row)
+        if problem:
+            row["problem"] = problem
+            continue
+        row |= {"note": note} if note else {}
+        i = next(usable)
+        source = faces.sources[i] if faces.sources else {}
+        if not faces.inspections:
+            views.append((row, faces.images[i], None, source))
+            continue
+        inspection = faces.inspections[i]
+        views.append((row, faces.images[i], inspection.reencoded, source))
+        others = _others(row, inspection)
+        rows += [other for other, _ in others]
+        views += [(other, view.image, view.reencoded, source) for other, view in others if view.image is not None]
+    if not views:
+        return rows, faces.images
+    images = np.stack([image for _, image, _, _ in views])
+    _answer(judge, views, images, compute)
+    return rows, images
+
+
+def _others(row: Row, inspection: Inspection) -> list[tuple[Row, FaceView]]:
+    """Number the faces of a photo, and return a row for each but the main one."""
+    if inspection.box is None:
+        if inspection.faces is not None and inspection.faces != 1:
+            several = f"{inspection.faces} faces, judged as one picture (--crop face judges each)"
+            row["unlike"] = several if inspection.faces else "no face found"
+        return []
+    row["box"] = inspection.box
+    if not inspection.others:
+        return []
+    total = 1 + len(inspection.others)
+    row["face"] = f"1 of {total}"
+    out = []
+    for number, view in enumerate(inspection.others, 2):
+        other: Row = {"file": row["file"], "face": f"{number} of {total}", "box": view.box}
+        out.append((other | ({"problem": view.problem} if view.problem else {}), view))
+    return out
+
+
+def _answer(
+    judge: Judge,
+    views: list[tuple[Row, Images, Images | None, dict[str, Any]]],
+    images: Images,
+    compute: Compute,
+) -> None:
+    """Put scores and answers into the rows."""
+    predictor = judge.predictor
+    detector = predictor.trained.detector
+    scores = detector.score(images, compute)
+    changed = [variants for _, _, variants, _ in views if variants is not None]
+    # [n * 6]: all in one call, which suits a detector better than six
+    others = iter(detector.score(np.concatenate(changed), compute).reshape(-1, len(REENCODINGS)) if changed else ())
+    measured = sharpness(images)
+    familiarity = predictor.validation.familiarity if predictor.validation else None
+    for (row, _, variants, source), score, value in zip(views, scores, measured, strict=True):
+        reencoded = {} if variants is None else dict(zip(REENCODINGS, map(float, next(others)), strict=True))
+        verdict = judge.answer(float(score), reencoded)
+        row |= {
+            "score": float(score),
+            "probability": float(predictor.calibration.probability(np.array([score]))[0]),
+            "verdict": verdict.verdict,
+            "called": verdict.called,
+        }
+        row |= {"reason": verdict.reason} if verdict.reason else {}
+        if verdict.p_real is not None:
+            row |= {"p_real": verdict.p_real, "p_forged": verdict.p_forged}
+        if reencoded:
+            row["reencoded"] = reencoded
+        if familiarity and source:
+            photo = Photo(
+                min(source["source_width"], source["source_height"]),
+                images.shape[1],
+                source["source_jpeg_quality"],
+                float(value),
+            )
+            unlike = [row["unlike"]] if "unlike" in row else []
+            row |= {"unlike": "; ".join(unlike)} if (unlike := unlike + familiarity.unlike(photo)) else {}
