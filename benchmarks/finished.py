@@ -17,6 +17,7 @@ from benchmarks.report.images import file_uri
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError
 from forge.core.registry import allow_files
+from forge.faces.sources.clips import FRAMES, check_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,7 @@ class Report(RunReport):
         error_rate: float | None = None,
         prior: float | None = None,
         reencode: bool | None = None,
+        frames: int = FRAMES,
         crop: str | None = None,
         maps: bool = False,
         store: str | Path | None = None,
@@ -86,6 +88,7 @@ class Report(RunReport):
             error_rate: share of the photos of each class whose class may be ruled out wrongly (default: 0.05).
             prior: share of forgeries among such photos; probabilities hold for it (default: a half).
             reencode: judge each photo under six re-encodings too (default: up to 200 photos).
+            frames: frames judged of each video, evenly spaced in time.
             crop: "none" or "face" (default: as the run did).
             maps: also say where each photo may have been altered: by the detector itself, or by the best localiser of
                 the run.
@@ -94,10 +97,12 @@ class Report(RunReport):
             workers: processes that read photos.
 
         Returns:
-            One row per face: file, face ("1 of 2") and box (left, top, right, bottom) where faces are cropped, score,
-            probability, verdict (forged, real or cannot say) and its reason, called (the side of the threshold), p_real
-            and p_forged (conformal p-values), lowest and highest score and those of the re-encodings, unlike (how it
-            differs from the training photos), note, problem (why it cannot be used), looked (empty);
+            One row per face: file, of a video frame ("3 of 16") and seconds, face ("1 of 2") and box (left, top, right,
+            bottom) where faces are cropped, score, probability, verdict (forged, real or cannot say) and its reason,
+            called (the side of the threshold), p_real and p_forged (conformal p-values), lowest and highest score and
+            those of the re-encodings, unlike (how it differs from the training photos), note, problem (why it cannot
+            be used), looked (empty); of a video in each row clip_score (mean over its frames), clip_highest and
+            clip_verdict;
             with `maps` altered, the share of the face above the threshold of pixels (NaN where the run has none), and
             map_values, the map, float32 [H, W] at the resolution of the face, higher for altered; then detector,
             trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep in mind,
@@ -116,7 +121,7 @@ class Report(RunReport):
         if crop is not None:
             check_crop(crop)  # before a detector is loaded
         paths = [photos] if isinstance(photos, str | Path) else photos
-        listing = list_photos([Path(path) for path in paths])
+        listing = list_photos([Path(path) for path in paths], check_frames(frames))
         # a path, which stands for this folder; a bare name would be looked for among all runs
         folder = str(self.folder.resolve())
         folders = store_folder(store), self.folder.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,7 +33,7 @@ class Frame:
     seconds: float
 
 
-def read_frames(path: Path | str, count: int) -> list[Frame]:
+def read_frames(path: Path | str, count: int, part: slice = slice(None)) -> list[Frame]:
     """Return the frames that are shown in the middles of `count` equal parts of a clip.
 
     Frames are chosen by their timestamps, so that clips of variable frame rate are sampled evenly in time. A clip with
@@ -41,16 +42,44 @@ def read_frames(path: Path | str, count: int) -> list[Frame]:
     Args:
         path: of the video file.
         count: frames wanted, at least 1.
+        part: which of them are read.
 
     Returns:
-        1 to `count` frames in order.
+        1 to `count` frames in order; one that is damaged is left out.
 
     Raises:
         Unusable: the file is missing or no video, has no video stream, is damaged before its first frame, or its frames
             are too large.
     """
-    if count < 1:
-        raise ValueError(f"count is {count}; it must be at least 1")
+    with _opened(path) as (container, stream):
+        times = _times(container, stream)
+        frames = [
+            Frame(_upright(frame), float(time - times[0]))
+            for time, frame in _decoded(container, stream, times[0], _chosen(times, count)[part])
+        ]
+    if not frames:
+        raise Unusable("broken video", "no frame of it can be decoded")
+    return frames
+
+
+def frame_times(path: Path | str, count: int) -> list[float]:
+    """Return the times of the frames that `read_frames` chooses, in seconds from the first frame; decodes nothing.
+
+    Args:
+        path: of the video file.
+        count: frames wanted, at least 1.
+
+    Raises:
+        Unusable: as of `read_frames`, but for what only decoding shows.
+    """
+    with _opened(path) as (container, stream):
+        times = _times(container, stream)
+        return [float(time - times[0]) for time in _chosen(times, count)]
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file with its first video stream; errors of FFmpeg become those of an unusable file."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -59,17 +88,9 @@ def read_frames(path: Path | str, count: int) -> list[Frame]:
             if stream.width * stream.height > MAX_PIXELS:
                 raise Unusable("too large", f"its frames have {stream.width} x {stream.height} pixels")
             stream.thread_type = "AUTO"  # the frames are those of one thread
-            times = _times(container, stream)
-            chosen = _chosen(times, count)
-            start = times[0]
-            frames = [
-                Frame(_upright(frame), float(time - start)) for time, frame in _decoded(container, stream, chosen)
-            ]
+            yield container, stream
     except (av.FFmpegError, OSError) as error:
-        raise Unusable("broken video", str(error)) from error
-    if not frames:
-        raise Unusable("broken video", "no frame of it can be decoded")
-    return frames
+        raise Unusable("broken video", error.strerror or str(error)) from error
 
 
 def _times(container: InputContainer, stream: VideoStream) -> list[Fraction]:
@@ -84,6 +105,8 @@ def _times(container: InputContainer, stream: VideoStream) -> list[Fraction]:
 
 def _chosen(times: Sequence[Fraction], count: int) -> list[Fraction]:
     """Return the times of the frames that are shown in the middles of equal parts; all times where there are fewer."""
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1")
     if len(times) <= count:
         return list(times)
     # the last frame is shown as long as an average one
@@ -95,11 +118,10 @@ def _chosen(times: Sequence[Fraction], count: int) -> list[Fraction]:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, chosen: Sequence[Fraction]
+    container: InputContainer, stream: VideoStream, position: Fraction, chosen: Sequence[Fraction]
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Yield the frames of these rising times; one that cannot be decoded is left out."""
+    """Yield the frames of these rising times, from a position on; one that cannot be decoded is left out."""
     base = stream.time_base or Fraction(1, 90_000)
-    position = chosen[0]
     decoder = container.decode(stream)
     for wanted in chosen:
         if float(wanted - position) > _SEEK_AHEAD:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image
 
@@ -15,12 +16,13 @@ from forge.core.errors import InputError
 from forge.faces.imaging.decode import Unusable
 from forge.faces.sources.base import VIDEO_SUFFIXES, Item
 
+_READER = "forge.faces.imaging.video"  # imported only where a video is read
 FRAMES = 16  # per clip, where nothing else is said
 
 _NAME = re.compile(
     rf"(.*(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))#(\d+)of(\d+)", re.IGNORECASE | re.DOTALL
 )
-_CLIPS = 2  # whose frames a process keeps: neighbours in a chunk are of one clip
+_AT_ONCE = 16  # frames that a process reads and keeps together; bounds the memory
 
 
 def can_read_videos() -> bool:
@@ -84,10 +86,14 @@ class FrameItem(Item):
         Raises:
             Unusable: the video is missing or broken, or has fewer frames.
         """
-        pictures = _frames(str(self.content), self.frames)
-        if self.number >= len(pictures):
-            raise Unusable("short clip", f"it has {len(pictures)} different frames at {self.frames} times")
-        return pictures[self.number]
+        path = str(self.content)
+        times = frame_times(path, self.frames)
+        if self.number >= len(times):
+            raise Unusable("short clip", f"it has {len(times)} different frames at {self.frames} times")
+        pictures = _frames(path, self.frames, self.number // _AT_ONCE, _version(path))
+        if times[self.number] not in pictures:
+            raise Unusable("broken frame", f"the one at {times[self.number]:.2f} s cannot be decoded")
+        return pictures[times[self.number]]
 
 
 def item_of(name: str, item: Item) -> Item:
@@ -104,10 +110,35 @@ def item_of(name: str, item: Item) -> Item:
     return FrameItem(item.file, item.content, identity, item.attributes, item.mask, int(match[2]) - 1, int(match[3]))
 
 
-@lru_cache(maxsize=_CLIPS)
-def _frames(path: str, count: int) -> Sequence[bytes]:
-    frames = import_module("forge.faces.imaging.video").read_frames(path, count)  # only where a video is read
-    return [_ppm(Image.fromarray(frame.pixels)) for frame in frames]
+def frame_times(path: str, count: int) -> Sequence[float]:
+    """Return the times of the frames that are read of a video, in seconds from its first frame, at most `count`.
+
+    Raises:
+        Unusable: the file is missing, no video, or broken.
+    """
+    return _times(path, count, _version(path))
+
+
+def _version(path: str) -> int:
+    """Return when a file was changed, in nanoseconds: what a process keeps of a clip ends with it; 0 without a file."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=2)
+def _times(path: str, count: int, version: int) -> Sequence[float]:
+    times: Sequence[float] = import_module(_READER).frame_times(path, count)
+    return times
+
+
+@lru_cache(maxsize=2)  # neighbours in a chunk are of one clip
+def _frames(path: str, count: int, part: int, version: int) -> Mapping[float, bytes]:
+    """Return some of the frames, by their times: the `part`th `_AT_ONCE` of them."""
+    wanted = slice(part * _AT_ONCE, (part + 1) * _AT_ONCE)
+    frames = import_module(_READER).read_frames(path, count, wanted)
+    return {frame.seconds: _ppm(Image.fromarray(frame.pixels)) for frame in frames}
 
 
 def _ppm(picture: Image.Image) -> bytes:
