@@ -95,6 +95,11 @@ class Perturbation(ABC):
         """Summary with the strength, one line."""
         return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
 
+    @property
+    def missing(self) -> str:
+        """Why it cannot be applied with what is installed here, one sentence; "" where it can."""
+        return ""
+
     @abstractmethod
     def change(self, images: Tensor) -> Tensor:
         """Change uint8 images [n, H, W, 3] into a new tensor of the same shape and type, each on its own."""
@@ -137,6 +142,11 @@ class Chain(Perturbation):
         """Summaries of the parts."""
         return "; then ".join(part.description for part in self.parts)
 
+    @property
+    def missing(self) -> str:
+        """What the first part says that cannot be applied."""
+        return next((part.missing for part in self.parts if part.missing), "")
+
     def change(self, images: Tensor) -> Tensor:
         """Apply the parts in order."""
         for part in self.parts:
@@ -160,6 +170,7 @@ PERTURBATIONS = Registry(
         "contrast-down": "detect.data.shipped_perturbations:ContrastDown",
         "equalised": "detect.data.shipped_perturbations:Equalised",
         "wild": "detect.data.wild:Wild",
+        "h264-c": "detect.data.h264:H264",
     },
 )
 
@@ -170,7 +181,8 @@ ROBUST = (
 )
 EQUALISED = "equalised"
 WILD = "wild"
-LISTED = (*ROBUST, EQUALISED, WILD)  # names with the protocol's strengths; others are as good
+VIDEO = ("h264-c23", "h264-c40")  # the rate factors of FaceForensics++
+LISTED = (*ROBUST, *VIDEO, EQUALISED, WILD)  # names with the protocol's strengths; others are as good
 
 
 def perturbation(name: str) -> Perturbation:
@@ -203,7 +215,7 @@ def perturbation(name: str) -> Perturbation:
 def split_strength(name: str) -> tuple[str, float] | None:
     """Split "jpeg75" into "jpeg" and 75.0; None for a name without a strength."""
     # registered ids end in no digit, so that the number at the end is the strength
-    parts = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    parts = re.fullmatch(r"([a-z0-9-]*[a-z-])(\d+(?:\.\d+)?)", name)
     return (parts[1], float(parts[2])) if parts else None
 
 
