@@ -19,6 +19,7 @@ from forge.core.errors import InputError
 from forge.core.registry import allow_files
 from forge.faces.crop import check_crop
 from forge.faces.imaging.views import check_view
+from forge.faces.sources.clips import FRAMES, check_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ class Report(RunReport):
         error_rate: float | None = None,
         prior: float | None = None,
         reencode: bool | None = None,
+        frames: int = FRAMES,
         crop: str | None = None,
         view: str = "resize",
         maps: bool = False,
@@ -89,6 +91,7 @@ class Report(RunReport):
             error_rate: share of the photos of each class whose class may be ruled out wrongly (default: 0.05).
             prior: share of forgeries among such photos; probabilities hold for it (default: a half).
             reencode: judge each photo under six re-encodings too (default: up to 200 photos; never with a view).
+            frames: frames judged of each video, evenly spaced in time.
             crop: "none", "face" or "ff++" (default: as the run did).
             view: how a photo is shown: "resize", or in its own pixels as "centre-crop", "five-crops", "tiles" or
                 "tiles-max".
@@ -99,10 +102,12 @@ class Report(RunReport):
             workers: processes that read photos.
 
         Returns:
-            One row per face: file, face ("1 of 2") and box (left, top, right, bottom) where faces are cropped, score,
-            probability, verdict (forged, real or cannot say) and its reason, called (the side of the threshold), p_real
-            and p_forged (conformal p-values), lowest and highest score and those of the re-encodings, unlike (how it
-            differs from the training photos), note, problem (why it cannot be used), looked (empty);
+            One row per face: file, of a video frame ("3 of 16") and seconds, face ("1 of 2") and box (left, top, right,
+            bottom) where faces are cropped, score, probability, verdict (forged, real or cannot say) and its reason,
+            called (the side of the threshold), p_real and p_forged (conformal p-values), lowest and highest score and
+            those of the re-encodings, unlike (how it differs from the training photos), note, problem (why it cannot
+            be used), looked (empty); of a video in each row clip_score (mean over its frames), clip_highest and
+            clip_verdict;
             with `maps` altered, the share of the face above the threshold of pixels (NaN where the run has none), and
             map_values, the map, float32 [H, W] at the resolution of the face, higher for altered; then detector,
             trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep in mind,
@@ -122,7 +127,7 @@ class Report(RunReport):
             check_crop(crop)  # before a detector is loaded
         check_view(view)
         paths = [photos] if isinstance(photos, str | Path) else photos
-        listing = list_photos([Path(path) for path in paths])
+        listing = list_photos([Path(path) for path in paths], check_frames(frames))
         # a path, which stands for this folder; a bare name would be looked for among all runs
         folder = str(self.folder.resolve())
         folders = store_folder(store), self.folder.parent

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,6 +17,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.cli.verdict_table import verdict_table
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.names import safe_name
+from benchmarks.inference.clip_plot import write_plots
 from benchmarks.inference.map_output import MapOutput
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.photo_scores import FAILED, PhotoScores, form_of, outcomes_of, score_photos
@@ -54,6 +56,8 @@ def detect(
     draw: bool,
     draw_to: Path | None,
     map_values: bool,
+    frames: int,
+    plot_to: Path | None,
     form: str | None,
     out: Path | None,
     workers: int,
@@ -87,7 +91,10 @@ def detect(
         )
     predictor = judge.predictor
     # before any photo is read: a path that does not exist is a mistake of the command line
-    photos = list_photos(images)
+    photos = list_photos(images, frames)
+    plots = _plots_of(predictor, form, out, plot_to) if photos.moments else None
+    if plots is not None:
+        _folder_for(plots, store, "--plot-to")
     pictures, explained = None, ""
     if explain or explain_to is not None:
         # known before the work whether it can be written
@@ -118,6 +125,8 @@ def detect(
             maps=maps,
             on_progress=on_progress,
         )
+    if plots is not None:
+        write_plots(scored.rows, scored.clips, predictor.threshold.score, predictor.name, plots)
     # Pictures exist only for detectors with gradients, and only for photos that could be used.
     if explained:
         looked = any("looked" in row for row in scored.rows)
@@ -163,6 +172,15 @@ def _pictures_of(predictor: Predictor, detector: Predictor | PhotoLocaliser) -> 
     return Path("pictures") / safe_name(predictor.source) / safe_name(f"{detector.name}@{detector.trained_on}")
 
 
+def _plots_of(predictor: Predictor, form: str, out: Path | None, plot_to: Path | None) -> Path | None:
+    """Return where plots of clips go: beside the results; None where these are data for a pipe."""
+    if plot_to is not None:
+        return plot_to
+    if out is not None:
+        return out.parent
+    return _pictures_of(predictor, predictor) if form == "table" else None
+
+
 def _folder_for(out: Path, store: Path, option: str) -> Path:
     """Make the folder that pictures go to; `option` names it.
 
@@ -182,20 +200,26 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
     """The photos one by one, then their number, then what the verdicts rest on."""
     console = open_console()
     _print_warnings(console, warned)
-    console.print(verdict_table(scored, scored.rows[:_LISTED]))
-    more = len(scored.rows) - _LISTED
+    answers = scored.answers
+    console.print(verdict_table(scored, answers[:_LISTED]))
+    more = len(answers) - _LISTED
     if more > 0:
         console.print(f"… and {more:,} more; all of them: --out scores.csv", highlight=False)
     if explained:
         console.print(explained, highlight=False, markup=False)
         _print_files(scored, "looked")
     _print_files(scored, "map", "map_values")
+    _print_paths(scored.clips, "plot")
     _print_summary(scored, f"{scored.summary}.")
 
 
 def _print_files(scored: PhotoScores, *columns: str) -> None:
     """Print the pictures of the photos that the table lists; the others are in the same folder."""
-    for row in scored.rows[:_LISTED]:
+    _print_paths(scored.rows, *columns)
+
+
+def _print_paths(rows: Sequence[dict[str, Any]], *columns: str) -> None:
+    for row in rows[:_LISTED]:
         for column in columns:
             if column in row:
                 # `soft_wrap`: a path that is broken into lines cannot be copied

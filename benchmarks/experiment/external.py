@@ -11,6 +11,7 @@ from benchmarks.experiment.settings import External, RunSettings
 from forge.core.errors import InputError, quoted
 from forge.faces.layouts import Entry, TestSet, recognise
 from forge.faces.sources.base import FEWEST
+from forge.faces.sources.clips import FRAMES, can_read_videos
 
 _SIDES: tuple[Literal["real", "forged"], ...] = ("real", "forged")
 
@@ -41,8 +42,13 @@ def external_of(
 
 
 def usable(entries: list[Entry]) -> list[Entry]:
-    """Return the entries that can be tested: images, no videos."""
-    return [entry for entry in entries if not entry.is_video]
+    """Return the entries that can be tested: images, and videos where the extra `video` is installed."""
+    return entries if can_read_videos() else [entry for entry in entries if not entry.is_video]
+
+
+def images_in(entries: list[Entry]) -> int:
+    """Return the number of images of some entries, of a video the frames that are read."""
+    return sum(FRAMES if entry.is_video else 1 for entry in entries)
 
 
 def _pair(real: str, forged: str, masks: str = "") -> External:
@@ -57,15 +63,17 @@ def _columns(name: str, root: str) -> dict[str, External]:
     small: list[str] = []
     for subset in test_set.subsets() or [""]:
         parts = {side: usable(tested.side(side, subset or None)) for side in _SIDES}
-        sides = tuple(side for side in _SIDES if len(parts[side]) >= FEWEST)
+        counts = {side: images_in(parts[side]) for side in _SIDES}
+        sides = tuple(side for side in _SIDES if counts[side] >= FEWEST)
         few = [side for side in _SIDES if side not in sides and parts[side]]
-        small += [f"{subset or name}: {len(parts[side])} {side}" for side in few]
+        small += [f"{subset or name}: {counts[side]} {side}" for side in few]
         if not sides:
             continue
         label = f"{name}/{safe_name(subset)}" if subset else name
         if label in columns:
             raise InputError(f"external {name} has two subsets that would be called {label}; rename one of them")
-        masked = sides == _SIDES and all(entry.mask for entry in parts["forged"])
+        # a mask of a video is a video too, of which no frames are read
+        masked = sides == _SIDES and all(entry.mask and not entry.is_video for entry in parts["forged"])
         columns[label] = External(root=root, subset=subset, sides=sides, listed_masks=masked)
     if not columns:
         raise InputError(_too_few(name, tested, small))
@@ -87,8 +95,10 @@ def _remarks(test_set: TestSet) -> str:
     """Return what else must be known of a set: lists that name absent files, duplicates, files that are not read."""
     remarks = list(test_set.notes)
     videos = sum(entry.is_video for entry in test_set.entries)
-    if videos:
-        remarks.append(f"{videos:,} videos are left out, extract their frames as PNG")
+    if videos and can_read_videos():
+        remarks.append(f"{FRAMES} frames are read of each of {videos:,} videos")
+    elif videos:
+        remarks.append(f"{videos:,} videos are left out: pip install 'deepfake-bench[video]', or extract their frames")
     if test_set.missing:
         remarks.append(f"{len(test_set.missing):,} listed files are not there, e.g. {quoted(test_set.missing[0])}")
     if test_set.duplicates:
@@ -101,8 +111,11 @@ def _remarks(test_set: TestSet) -> str:
 
 def _too_few(name: str, tested: TestSet, small: list[str]) -> str:
     videos = sum(entry.is_video for entry in tested.entries)
-    if videos and videos == len(tested.entries):
-        return f"external {name} holds {videos} videos and no images; extract their frames as PNG, a folder per video"
+    if videos and videos == len(tested.entries) and not can_read_videos():
+        return (
+            f"external {name} holds {videos} videos and no images; pip install 'deepfake-bench[video]', or extract "
+            "their frames as PNG, a folder per video"
+        )
     return (
         f"external {name}: no column has {FEWEST} images of a class"
         + (f" ({'; '.join(small[:5])})" if small else "")

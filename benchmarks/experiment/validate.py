@@ -152,7 +152,10 @@ def _perturbations(conditions: Conditions) -> Conditions:
     ids: dict[str, str] = {}
     # Two references may be one perturbation, whose columns would have one name.
     for reference in conditions.robust:
-        name = perturbation(reference).name  # refuses what is not known
+        change = perturbation(reference)  # refuses what is not known
+        if change.missing:
+            raise InputError(f"conditions.robust: {change.missing}")
+        name = change.name
         if name == WILD:
             raise InputError("conditions.robust: 'wild' is a condition of its own; set conditions.wild=true")
         if name in ids:

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.inference.familiarity import Photo, sharpness
 from benchmarks.inference.reencodings import REENCODINGS
-from forge.faces.imaging.crops import RESIZE, pooled
+from forge.faces.imaging.crops import pooled
+from forge.faces.imaging.views import RESIZE
 from forge.faces.sources.base import printable
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.inference.clip_scores import OF_CLIPS, clip_answers, in_place, name_frames
 from benchmarks.inference.inspection import Inspector
 from benchmarks.inference.judged import judged
 from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
@@ -30,6 +31,7 @@ from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.imaging.grids import grid, write_picture
 from forge.faces.imaging.views import RESIZE, VIEWS
 from forge.faces.sources.base import printable
+from forge.faces.sources.clips import is_video
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +48,13 @@ _NOT_REENCODED = "{count:,} photos were judged without re-encodings, for time; -
 FORMATS = ("table", "csv", "json", "parquet")
 # the order of the columns in files, also where a run of photos fills none of them
 COLUMNS = (
-    *("file", "face", "box", "score", "probability", "verdict", "reason", "called", "p_real", "p_forged"),
+    *("file", "frame", "seconds", "face", "box"),
+    *("score", "probability", "verdict", "reason", "called", "p_real", "p_forged"),
     *("lowest", "highest", *REENCODINGS, "unlike", "note", "problem", "looked", "altered", "map", "map_values"),
+    *("clip_score", "clip_highest", "clip_verdict"),
 )
-_NUMBERS = ("score", "probability", "p_real", "p_forged", "lowest", "highest", *REENCODINGS, "altered")
+_NUMBERS = ("seconds", "score", "probability", "p_real", "p_forged", "lowest", "highest", *REENCODINGS, "altered")
+_NUMBERS += ("clip_score", "clip_highest")
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,19 @@ class PhotoScores:
 
     Attributes:
         predictor: the detector.
-        rows: one mapping per face: `file`; of several faces `face` ("1 of 2"), where a face was searched `box`;
-            `score`, `probability` and `verdict` (and why it cannot be said, `reason`), or `problem`; `called`, the side
-            of the threshold, the p-values of both classes, `reencoded`, the scores after each re-encoding; `unlike`,
-            how it differs from the training photos; where it was read in an unusual way `note`; where it was explained
-            `looked`, the path of the picture; with a localiser `altered`, the share of the face above the threshold of
-            pixels, and `map`, the path of the picture, see `MapOutput`.
+        rows: one mapping per face: `file`; of a clip `frame` ("3 of 16") and `seconds`; of several faces `face`
+            ("1 of 2"), where a face was searched `box`; `score`, `probability` and `verdict` (and why it cannot be
+            said, `reason`), or `problem`; `called`, the side of the threshold, the p-values of both classes,
+            `reencoded`, the scores after each re-encoding; `unlike`, how it differs from the training photos; where it
+            was read in an unusual way `note`; where it was explained `looked`, the path of the picture; with a
+            localiser `altered`, the share of the face above the threshold of pixels, and `map`, the path of the
+            picture, see `MapOutput`.
         localiser: what made the maps; None: no maps.
         no_map: why there are none, where they were wanted; "" otherwise.
         judge: what turned scores into answers; None: the threshold alone did.
         without: what was left out because of the number of photos, one sentence; "" otherwise.
         view: how each photo was shown to the detector, a name in `VIEWS`.
+        clips: one mapping per clip, see `clip_answers`.
     """
 
     predictor: Predictor
@@ -78,6 +85,7 @@ class PhotoScores:
     judge: Judge | None = None
     without: str = ""
     view: str = RESIZE
+    clips: Sequence[dict[str, Any]] = ()
 
     @property
     def of_view(self) -> str:
@@ -91,15 +99,20 @@ class PhotoScores:
         )
 
     @property
+    def answers(self) -> list[dict[str, Any]]:
+        """The rows with one per clip in place of those of its frames."""
+        return list(in_place(self.rows, self.clips))
+
+    @property
     def used(self) -> int:
         """Number of faces that have a score."""
         return sum("problem" not in row for row in self.rows)
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How often each verdict was given, and how many faces or files were not used, as "problem"."""
+        """How often each verdict was given, once per clip; and how many faces or files were not used, as "problem"."""
         counts = dict.fromkeys((*VERDICTS, "problem"), 0)
-        for row in self.rows:
+        for row in self.answers:
             counts["problem" if "problem" in row else row["verdict"]] += 1
         return counts
 
@@ -107,10 +120,14 @@ class PhotoScores:
     def summary(self) -> str:
         """One line: how many photos are called what."""
         counts = self.outcomes
-        files = len({row["file"] for row in self.rows})
-        photos = f"{files:,} photo{'s' if files != 1 else ''}"
+        single = [row for row in self.answers if not is_video(row["file"])]
+        clips = len({row["file"] for row in self.answers if is_video(row["file"])})
         # several faces of a photo have a row each
-        photos += f" with {len(self.rows):,} faces" if any("face" in row for row in self.rows) else ""
+        faces = f" with {len(single):,} faces" if any("face" in row for row in single) else ""
+        files = len({row["file"] for row in single})
+        parts = [f"{files:,} photo{'s' if files != 1 else ''}{faces}"] if files or not clips else []
+        parts += [f"{clips:,} clip{'s' if clips != 1 else ''}"] if clips else []
+        photos = " and ".join(parts)
         unsure = f", {counts[CANNOT_SAY]:,} cannot say" if counts[CANNOT_SAY] else ""
         left = f", {counts['problem']:,} not used" if counts["problem"] else ""
         return f"{photos}: {counts['forged']:,} called forged, {counts['real']:,} real{unsure}{left}"
@@ -121,12 +138,14 @@ class PhotoScores:
         lines = [*self.predictor.threshold.sentences(), *(self.judge.sentences() if self.judge else ())]
         if self.predictor.prior != 0.5:
             lines.append(f"Probabilities are for photos of which {100 * self.predictor.prior:.3g} % are forged.")
+        lines += [OF_CLIPS] if self.clips else []
         return [line for line in (*lines, self.without, caution(self.predictor), self.of_view) if line]
 
     def frame(self) -> pd.DataFrame:
         """One row per face with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
         predictor = self.predictor
-        table = pd.DataFrame([_flat(row) for row in self.rows], columns=list(COLUMNS)).assign(
+        clips = {clip["file"]: clip for clip in self.clips if "problem" not in clip}
+        table = pd.DataFrame([_flat(row, clips.get(row["file"])) for row in self.rows], columns=list(COLUMNS)).assign(
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
         )
         # text columns are text in every row, so that Parquet has one type for them
@@ -169,6 +188,7 @@ class PhotoScores:
             "summary": self.summary,
             "images": list(self.rows),
         }
+        content |= {"clips": list(self.clips)} if self.clips else {}
         content |= {"explained": explained} if explained else {}
         content |= {"view": self.view} if self.of_view else {}
         if self.localiser is not None:
@@ -224,11 +244,13 @@ def form_of(form: str | None, out: Path | None) -> str:
     return form or ending
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row for a table: a column per re-encoding, the lowest and highest score, the box as text."""
-    if "reencoded" not in row and "box" not in row:
+def _flat(row: dict[str, Any], clip: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a row for a table: a column per re-encoding, lowest and highest score, box as text, its clip's answer."""
+    if "reencoded" not in row and "box" not in row and clip is None:
         return row
     flat = dict(row)
+    if clip is not None:
+        flat |= {"clip_score": clip["score"], "clip_highest": clip["highest"], "clip_verdict": clip["verdict"]}
     if "box" in row:
         flat["box"] = " ".join(map(str, row["box"]))
     if changed := flat.pop("reencoded", None):
@@ -290,13 +312,15 @@ def score_photos(
             _write_pictures(predictor, used, images, compute, pictures, source, taken)
         if used and maps is not None:
             maps.add(used, images, compute, taken)
+        name_frames(batch, photos.moments)
         rows += batch
         done += len(faces.files)
         on_progress(ProgressEvent(done, len(photos.files), "photos"))
     # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
     without = "" if intake.view or reencodes or reencode is False else _NOT_REENCODED.format(count=len(photos.files))
-    return PhotoScores(predictor, rows, maps.localiser if maps else None, judge=judge, without=without, view=view)
+    localiser, clips = maps.localiser if maps else None, clip_answers(judge, rows)
+    return PhotoScores(predictor, rows, localiser, judge=judge, without=without, view=view, clips=clips)
 
 
 def maps_in_memory(predictor: Predictor, run: str, store: Path, reports: Path) -> MapOutput:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.inference.clip_scores import Moment, moments_of
 from forge.core.errors import InputError, quoted
 from forge.faces.crop import CROPS, check_crop
 from forge.faces.imaging.views import RESIZE, check_view
 from forge.faces.ingest import Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread
+from forge.faces.sources.clips import file_of, is_video, item_of
 
 if TYPE_CHECKING:
     from benchmarks.inference.inspection import Inspection, Inspector
@@ -32,10 +35,12 @@ class Listing:
     Attributes:
         files: paths of image files, in order.
         unread: path of a picture or video that is not read -> why.
+        moments: of the files that are frames of a clip, "clip.mp4#3of16", which frame each is.
     """
 
     files: Sequence[Path]
     unread: dict[Path, str]
+    moments: Mapping[Path, Moment] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files) + len(self.unread)
@@ -81,10 +86,14 @@ def intake_for(resolution: int, crop: str, view: str = RESIZE) -> Intake:
     return Intake(resolution, min_side=1, crop=CROPS[crop], view="" if view == RESIZE else view)
 
 
-def list_photos(paths: Sequence[Path]) -> Listing:
+def list_photos(paths: Sequence[Path], frames: int | None = None) -> Listing:
     """List image files, and those of folders by the rule of `prepare`.
 
     Hidden files and folders are skipped, links are followed, each folder is entered once.
+
+    Args:
+        paths: files and folders.
+        frames: frames wanted of each video, evenly spaced in time; None: videos are not read.
 
     Raises:
         InputError: a path does not exist, or there is no image.
@@ -93,16 +102,26 @@ def list_photos(paths: Sequence[Path]) -> Listing:
     unread: dict[Path, str] = {}
     for path in paths:
         if path.is_dir():
+            others = find_unread(path)
+            clips = [file for file in others if frames is not None and is_video(file)]
             # relative paths of `find_images`, as the user named the folder
-            files += [path / file for file in find_images(path)]
-            unread |= {path / file: why for file, why in find_unread(path).items()}
+            files += [path / file for file in sorted([*find_images(path), *clips], key=os.fsencode)]
+            unread |= {path / file: why for file, why in others.items() if file not in clips}
         elif path.exists():
             files.append(path)
         else:
             raise InputError(f"image {quoted(str(path))} does not exist")
     if not files and not unread:
         raise InputError(f"there are no images in {', '.join(map(str, paths))}")
-    return Listing(files, unread)
+    if frames is None:
+        return Listing(files, unread)
+    moments, refused = moments_of([file for file in files if is_video(file.name)], frames)
+    of_clip: dict[Path, list[Path]] = {}
+    for name, moment in moments.items():
+        of_clip.setdefault(moment.clip, []).append(name)
+    # popped: a clip that is named twice is judged once
+    listed = [name for file in files for name in (of_clip.pop(file, []) if is_video(file.name) else [file])]
+    return Listing(listed, unread | refused, moments)
 
 
 def read_faces(
@@ -137,7 +156,8 @@ def read_face(photo: str | bytes, intake: Intake, inspector: Inspector | None = 
 def _take(chunk: Sequence[Path], intake: Intake, inspector: Inspector | None) -> Batch:
 
     # Numbered within the chunk: the batch names its rejects by these numbers.
-    return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake, inspector)
+    items = [item_of(str(file), Item(str(number), file_of(str(file)))) for number, file in enumerate(chunk)]
+    return take(items, intake, inspector)
 
 
 def _faces(files: Sequence[Path], batch: Batch) -> Faces:

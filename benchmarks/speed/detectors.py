@@ -70,7 +70,7 @@ def perturbations(photos: str | None) -> list[Figure]:
         images = _images(Path(name), photos, SEEN)
     how = f"{len(images)} images of {RESOLUTION} px"
     # `partial`: a lambda in a loop would call the last name
-    rates = {name: _rate(partial(perturbation(name), images)) for name in LISTED}
+    rates = {name: _rate(partial(perturbation(name), images)) for name in LISTED if not perturbation(name).missing}
     return [Figure(f"perturbation {name}", rate, "images/s", how) for name, rate in rates.items()]
 
 

@@ -102,6 +102,11 @@ class Perturbation(ABC):
         """Summary with the strength, one line."""
         return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
 
+    @property
+    def missing(self) -> str:
+        """Why it cannot be applied with what is installed here, one sentence; "" where it can."""
+        return ""
+
     @abstractmethod
     def change(self, images: Tensor) -> Tensor:
         """Change uint8 images [n, H, W, 3] into a new tensor of the same shape and type, each on its own."""
@@ -144,6 +149,11 @@ class Chain(Perturbation):
         """Summaries of the parts."""
         return "; then ".join(part.description for part in self.parts)
 
+    @property
+    def missing(self) -> str:
+        """What the first part says that cannot be applied."""
+        return next((part.missing for part in self.parts if part.missing), "")
+
     def change(self, images: Tensor) -> Tensor:
         """Apply the parts in order."""
         for part in self.parts:
@@ -181,6 +191,7 @@ PERTURBATIONS = Registry(
         "telegram": "detect.data.platforms:Telegram",
         "equalised": "detect.data.shipped_perturbations:Equalised",
         "wild": "detect.data.wild:Wild",
+        "h264-c": "detect.data.h264:H264",
     },
 )
 
@@ -199,7 +210,8 @@ WORLD = (
     *("recapture0.5", "recapture1", "whatsapp1600", "whatsapp", "whatsapp4000"),
     *("facebook2048", "facebook", "facebook4000", "telegram1280", "telegram", "telegram4000"),
 )
-LISTED = (*ROBUST, *WORLD, EQUALISED, WILD)  # names with usual strengths; others are as good
+VIDEO = ("h264-c23", "h264-c40")  # the rate factors of FaceForensics++
+LISTED = (*ROBUST, *WORLD, *VIDEO, EQUALISED, WILD)  # names with usual strengths; others are as good
 
 
 def perturbation(name: str) -> Perturbation:
@@ -232,7 +244,7 @@ def perturbation(name: str) -> Perturbation:
 def split_strength(name: str) -> tuple[str, float] | None:
     """Split "jpeg75" into "jpeg" and 75.0; None for a name without a strength."""
     # registered ids end in no digit, so that the number at the end is the strength
-    parts = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    parts = re.fullmatch(r"([a-z0-9-]*[a-z-])(\d+(?:\.\d+)?)", name)
     return (parts[1], float(parts[2])) if parts else None
 
 

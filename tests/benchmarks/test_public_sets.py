@@ -90,11 +90,14 @@ def test_a_folder_with_a_comma_is_a_set_unless_it_can_be_a_pair(tmp_path, monkey
         gather(None, FLAGS, pairs=["x=a,b"])
 
 
-def test_videos_alone_and_too_few_images_are_refused_with_the_reason(tmp_path):
+def test_videos_alone_and_too_few_images_are_refused_with_the_reason(tmp_path, monkeypatch):
     for side in ("0_real", "1_fake"):
         (tmp_path / "clips" / side).mkdir(parents=True)
         (tmp_path / "clips" / side / "a.mp4").touch()
-    with pytest.raises(InputError, match="holds 2 videos and no images; extract their frames"):
+    with pytest.raises(InputError, match=r"no column has 20 images of a class \(x: 16 real; x: 16 forged\)"):
+        compose(**FLAGS, external={"x": str(tmp_path / "clips")})
+    monkeypatch.setattr("benchmarks.experiment.external.can_read_videos", lambda: False)
+    with pytest.raises(InputError, match=r"holds 2 videos and no images; pip install 'deepfake-bench\[video\]'"):
         compose(**FLAGS, external={"x": str(tmp_path / "clips")})
     images(tmp_path, "few/0_real", 3)
     with pytest.raises(InputError, match=r"no column has 20 images of a class \(x: 3 real\)"):

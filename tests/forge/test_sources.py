@@ -384,11 +384,12 @@ def test_digits():
     assert np.corrcoef(small.ravel(), load_digits().images[3].ravel())[0, 1] > 0.95
 
 
-def test_pictures_and_videos_that_are_not_read_are_named(tmp_path):
+def test_pictures_and_videos_that_are_not_read_are_named(tmp_path, monkeypatch):
     names = ("a.HEIC", "b.mp4", "c.jpg_large", "d.png!w700", "e.JPG", "notes.txt", "._f.jpg", "sub/g.heif")
     for name in (*names, ".ipynb_checkpoints/h-checkpoint.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr("forge.faces.sources.folder.can_read_videos", lambda: False)
     source = resolve(str(tmp_path))
     assert source.files == ["e.JPG"]
     assert list(source.unread) == ["a.HEIC", "b.mp4", "c.jpg_large", "d.png!w700", "sub/g.heif"]

@@ -18,6 +18,7 @@ Examples:
   bench detect dcgan-xception-rendered-quick me.jpg --explain
   bench detect splice-unet-rendered-quick me.jpg --map
   bench detect export dcgan-xception-rendered-quick --onnx xception.onnx
+  bench detect dcgan-xception-rendered-quick clip.mp4 --frames 32
   bench detect import meso4 Meso4_DF.h5
   bench detect meso4-published me.jpg
 """
@@ -36,7 +37,7 @@ def detect(
             help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
         ),
     ],
-    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    images: Annotated[list[Path], typer.Argument(help="Photos, videos, or folders of them.")],
     detector: Annotated[
         str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
     ] = None,
@@ -108,6 +109,16 @@ def detect(
     map_values: Annotated[
         bool, typer.Option("--map-values", help="Write the values of each map too, float32, as a file .npy.")
     ] = False,
+    frames: Annotated[
+        int, typer.Option("--frames", min=1, max=1000, help="Frames judged of each video, evenly spaced in time.")
+    ] = 16,
+    plot_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot-to",
+            help="Folder of the plots of scores over time of videos. [default: beside --out, or pictures/RUN/DETECTOR]",
+        ),
+    ] = None,
     form: Annotated[
         str | None,
         typer.Option("--format", help="Format: table, csv, json or parquet. [default: table, or as --out ends]"),

@@ -49,7 +49,7 @@ class Item:
 FEWEST = 20  # images that a set needs
 
 _HEIC = "a HEIC photo; convert it to PNG or JPEG"
-_VIDEO = "a video; extract its frames as PNG"
+_VIDEO = "a video; pip install 'deepfake-bench[video]', or extract its frames as PNG"
 _RAW = "a camera's raw file; convert it to PNG or JPEG"
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 UNREAD = {  # suffix -> why such a picture or video is not read
@@ -155,6 +155,10 @@ class FileSource(Source):
         identity, attributes = self.label(file)
         return Item(printable(file), os.fspath(self.root / file), identity, attributes)
 
+    def _stored(self) -> Iterable[str]:
+        """Return the files of the disk that the images are in, relative to `root`."""
+        return self.files
+
     def fingerprint(self) -> str:
         """Return the digest of name and settings, of every file's name and contents, and of the label files.
 
@@ -163,7 +167,7 @@ class FileSource(Source):
         """
         digest = hashlib.sha256(canonical_json([self.name, self.settings()]).encode())
         # by name: the source's order does not count
-        status = {file: _status(self.root / file) for file in sorted(self.files)}
+        status = {file: _status(self.root / file) for file in sorted(self._stored())}
         whole = sum(stat.st_size for stat in status.values() if stat) <= _WHOLE_BYTES
         for file, stat in status.items():
             seen = "unreadable"

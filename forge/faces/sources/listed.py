@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from forge.core.files import digest_json
 from forge.faces.layouts.base import Entry
 from forge.faces.sources.base import FileSource, Item, printable
+from forge.faces.sources.clips import FRAMES, check_frames, expanded, file_of, is_video, item_of
 
 
 class ListedSource(FileSource):
@@ -23,6 +24,7 @@ class ListedSource(FileSource):
         shared: the images stand in several columns, so that one without a person or clip is a group of its own by name.
         masked: use the masks of the entries, of which each must have one.
         licence: of the images.
+        frames: frames that are read of each video, evenly spaced in time.
     """
 
     name = "listed"
@@ -38,16 +40,17 @@ class ListedSource(FileSource):
         shared: bool = False,
         masked: bool = False,
         licence: str = "not stated",
+        frames: int = FRAMES,
     ) -> None:
         self.root, self.licence = root, licence
         self._entries = {entry.file: entry for entry in entries}
         self._unread, self._shared = dict(unread or {}), shared
-        self.masked = masked
+        self.masked, self.frames = masked, check_frames(frames)
 
     @cached_property
     def files(self) -> Sequence[str]:
-        """Files of the list."""
-        return list(self._entries)
+        """Files of the list; of a video its frames."""
+        return expanded(self._entries, self.frames)
 
     @cached_property
     def unread(self) -> Mapping[str, str]:
@@ -55,10 +58,14 @@ class ListedSource(FileSource):
         return self._unread
 
     def _item(self, file: str) -> Item:
-        entry = self._entries[file]
+        entry = self._entries[file_of(file)]
         mask = os.fspath(self.root / entry.mask) if self.masked and entry.mask else None
         group = entry.group or (f"image {file}" if self._shared else None)
-        return Item(printable(file), os.fspath(self.root / file), group and printable(group), mask=mask)
+        item = Item(printable(file), os.fspath(self.root / entry.file), group and printable(group), mask=mask)
+        return item_of(file, item)
+
+    def _stored(self) -> Iterable[str]:
+        return self._entries
 
     def label_files(self) -> Sequence[Path]:
         """Return the masks, whose contents belong to the fingerprint."""
@@ -70,4 +77,5 @@ class ListedSource(FileSource):
         parents = os.path.commonpath([file.rpartition("/")[0] for file in self._entries]) if self._entries else ""
         folder = parents.rpartition("/")[2] or self.root.resolve().name
         groups = digest_json([entry.group for entry in self._entries.values()])
-        return {"folder": printable(folder), "groups": groups, "shared": self._shared}
+        frames = {"frames": self.frames} if any(map(is_video, self._entries)) else {}
+        return {"folder": printable(folder), "groups": groups, "shared": self._shared, **frames}

@@ -12,6 +12,7 @@ from detect.data.perturb import (
     LISTED,
     PERTURBATIONS,
     ROBUST,
+    VIDEO,
     WILD,
     WORLD,
     Perturbation,
@@ -36,7 +37,7 @@ def images(sets):
 def test_the_list_is_the_protocols():
     protocol = "jpeg90 jpeg75 jpeg50 jpeg30 blur1 blur2 half quarter noise2 noise5 noise10 crop80"
     assert " ".join(ROBUST).startswith(protocol)
-    assert list(LISTED) == [*ROBUST, *WORLD, EQUALISED, WILD]
+    assert list(LISTED) == [*ROBUST, *WORLD, *VIDEO, EQUALISED, WILD]
     made = [perturbation(name) for name in LISTED]
     assert [change.name for change in made] == list(LISTED)
     for words in ([change.description for change in made], [change.display_name for change in made]):
