@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -172,9 +174,15 @@ def shipped(section: str, name: str, preset: str) -> dict[str, Any]:
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         return {}
-    value = read_yaml(file)
+    value = copy.deepcopy(_read_once(file, file.stat().st_mtime_ns))
     presets = value.pop("presets", {})
     return merged(value, presets.get(preset) or {})  # values outside of `presets` hold for all of them
+
+
+@functools.lru_cache(maxsize=128)
+def _read_once(file: Path, changed: int) -> dict[str, Any]:
+    """Read a shipped file, again where it was `changed`: a run asks for the same few many times."""
+    return read_yaml(file)
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -188,6 +188,8 @@ class Stage(ABC):
         """Return the stages whose results it reads, by the names under which the key holds them."""
         inputs: dict[str, Stage] = {}
         for name, value in self._values():
+            if value is None or isinstance(value, (str, int, float)):  # most; the checks below take longer
+                continue
             # The names are part of the key: they say which role an input has, not only that it is one.
             if isinstance(value, Stage):
                 inputs[name] = value

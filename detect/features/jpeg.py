@@ -58,10 +58,14 @@ def visible_grid(images: Tensor) -> Tensor:
         return torch.zeros(0, 3, dtype=torch.int64)
     rows, columns = ((side - 7) // 8 * 8 for side in images.shape[1:3])
     shifts = [(down, across) for down in range(8) for across in range(8)]
-    parts = [images[:, down : down + rows, across : across + columns] for down, across in shifts]
-    quiet = torch.stack([(_block_dct(part).abs() < QUIET).float().mean((1, 2)) for part in parts])
-    best = quiet.argmax(0)
-    shifted = torch.stack([parts[int(which)][i] for i, which in enumerate(best)])
+    luma, clipped = _luma(images), _clipped(images)
+    counts = []
+    for down, across in shifts:
+        where = (slice(None), slice(down, down + rows), slice(across, across + columns))
+        counts.append((_dct(luma[where], clipped[where]).abs_() < QUIET).sum((1, 2)))
+    best = torch.stack(counts).argmax(0)
+    parts = [(images[i], *shifts[int(which)]) for i, which in enumerate(best)]
+    shifted = torch.stack([image[down : down + rows, across : across + columns] for image, down, across in parts])
     (aligned, of_aligned), (other, of_other) = _ratios(images), _ratios(shifted)
     moved = other > aligned
     ratio, which = torch.where(moved, other, aligned), torch.where(moved, of_other, of_aligned)
@@ -85,13 +89,26 @@ def _ratios(images: Tensor) -> tuple[Tensor, Tensor]:
 
 def _block_dct(images: Tensor) -> Tensor:
     """Coefficients of Y - 128 in every whole 8 x 8 block without clipped pixels, others 0; float32 [N, 64, blocks]."""
-    luma = (images.float() * images.new_tensor(LUMA, dtype=torch.float32)).sum(-1) - 128
-    clipped = ((images == 0) | (images == 255)).any(-1)
-    basis = cosine_basis(8, device=images.device)  # JPEG's own scale: its DCT is orthonormal too
+    return _dct(_luma(images), _clipped(images)).transpose(1, 2).contiguous()
+
+
+def _luma(images: Tensor) -> Tensor:
+    """Y - 128 of uint8 [N, H, W, 3], float32 [N, H, W]."""
+    return (images.float() * images.new_tensor(LUMA, dtype=torch.float32)).sum(-1) - 128
+
+
+def _clipped(images: Tensor) -> Tensor:
+    """Whether a channel of a pixel is 0 or 255, bool [N, H, W]."""
+    return ((images == 0) | (images == 255)).any(-1)
+
+
+def _dct(luma: Tensor, clipped: Tensor) -> Tensor:
+    """Coefficients of every whole 8 x 8 block of [N, H, W], 0 in those with clipped pixels; [N, blocks, 64]."""
+    basis = cosine_basis(8, device=luma.device)  # JPEG's own scale: its DCT is orthonormal too
     coefficients = (basis @ _blocks(luma) @ basis.T).flatten(2)
     # clipping to 0..255 moves all coefficients of a block away from their multiples
     coefficients[_blocks(clipped).flatten(2).any(-1)] = 0
-    return coefficients.transpose(1, 2).contiguous()
+    return coefficients
 
 
 def _blocks(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ command line, or the arguments of a Python call. Whatever is read from a disk ma
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -13,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,7 +71,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return all names, built-in and installed, sorted."""
-        return sorted({*self.entries, *(point.name for point in entry_points(group=self.group))})
+        return sorted({*self.entries, *(point.name for point in _installed(self.group))})
 
     def target(self, name: str) -> str:
         """Return the "module:attribute" behind a name.
@@ -84,7 +85,7 @@ class Registry:
         # built-in names first: an installed package cannot take one over
         if name in self.entries:
             return self.entries[name]
-        for point in entry_points(group=self.group):
+        for point in _installed(self.group):
             if point.name == name:
                 return point.value
         raise UnknownNameError(self.noun, name, self.names(), see=f"bench list {self.option or self.noun}s")
@@ -112,6 +113,18 @@ class Registry:
             raise InputError(
                 f"{self.noun} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
             ) from error
+
+
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; packages are searched again only where a folder of them has changed."""
+    folders = [Path(path) for path in sys.path]
+    return _entry_points(group, tuple((str(path), path.stat().st_mtime_ns) for path in folders if path.is_dir()))
+
+
+@functools.lru_cache(maxsize=64)
+def _entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    # `folders` are the key alone: where packages are, and when one was last installed there
+    return tuple(entry_points(group=group))
 
 
 def is_file_reference(name: str) -> bool:

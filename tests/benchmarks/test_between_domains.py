@@ -79,6 +79,7 @@ def test_a_run_between_domains_is_reported_shown_and_used_on_own_photos(bench, t
         ("generator.domains={glasses: [sun, none]}", "has no face with glasses 'sun' to translate"),
     ],
 )
+@pytest.mark.xdist_group("domains")  # one process, which draws their faces once
 def test_domains_that_the_set_does_not_have_end_the_run_with_the_nearest_names(bench, setting, sentence):
     code, out, err = bench(*RUN, "-g", "fastcut", "--set", setting)
     assert code and sentence in " ".join((out + err).split())

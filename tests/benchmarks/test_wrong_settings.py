@@ -168,7 +168,7 @@ def test_what_is_written_after_the_reader_left_is_lost(tmp_path):
     assert stream.write("more") == 4 and not stream.isatty()
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
+def test_ctrl_c_says_how_to_go_on(tmp_path, trained_gan):  # whose prepared faces it shares
     process = subprocess.Popen(
         [*BENCH, "run", "-g", "dcgan", "-d", "dct", *TINY, "--set", "generator.training.kimg=500"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
