@@ -30,7 +30,8 @@ from detect.scoring import SCORE_COLUMNS
 MIN_IMAGES = 30  # real images of a group; smaller groups are left out
 MAX_GROUPS = 12  # values of a label column; columns with more are left out
 LEVEL = 0.95
-_TECHNICAL = ("service_test",)  # FairFace: the photos on which its authors tested commercial services
+# FairFace: the photos on which its authors tested commercial services; and the clip that a frame is of
+_TECHNICAL = ("service_test", "clip")
 
 
 def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[GroupFact], list[Gap]]:

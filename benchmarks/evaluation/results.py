@@ -384,6 +384,24 @@ class OneClassRate(_Record):
     method: str = Field(description="of the interval")
 
 
+class ClipTest(_Record):
+    """A detector on clips from elsewhere: the scores of a clip's frames become one."""
+
+    detector: str
+    trained_on: str
+    tested_on: str = Field(description='as in the cells, e.g. "external:mine"')
+    seed: int
+    n_real: int = Field(description="clips")
+    n_forged: int
+    frames: int = Field(description="frames of both classes")
+    auc: float = Field(description="of the mean scores of clips")
+    low: float = Field(description="lower end of its 95 % interval, over people, else over clips")
+    high: float
+    method: str = Field(description="of the interval")
+    auc_of_highest: float = Field(description="AUC of the highest scores of clips")
+    auc_of_frames: float = Field(description="AUC of the same frames, each on its own")
+
+
 class Results(_Record):
     """All results of a run; the schema of results.json."""
 
@@ -409,6 +427,7 @@ class Results(_Record):
     rates: list[OneClassRate] = Field(
         [], exclude_if=not_, description="on images from elsewhere of one class alone; empty: each test has both"
     )
+    clips: list[ClipTest] = Field([], exclude_if=not_, description="tests by clip; empty: none is of videos")
     comparisons: list[PairedTest]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
     summary: list[str] = Field([], description="sentences that open the page; empty: an earlier version wrote this")

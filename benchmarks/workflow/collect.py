@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.clips import clip_tests
 from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.external import one_class_rates, set_means
 from benchmarks.evaluation.leaderboard import ranked
@@ -100,8 +101,9 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     masks = read_rows(file) if (file := job.path(report.evaluation) / MASKS).is_file() else None
     maps = board_of_run(masks, results.localisation)
     means = [*(means_of(board) if board else []), *set_means(cells)]
+    foreign = {"rates": one_class_rates(scores), "clips": clip_tests(scores, results.cells)}
     inputs = ReportInputs(
-        results.model_copy(update={"means": means, "rates": one_class_rates(scores)}),
+        results.model_copy(update={"means": means} | foreign),
         scores,
         collected.pictures(),
         board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks

@@ -22,6 +22,7 @@ SECTIONS = Registry(
         "summary": f"{_HERE}.summary:SummarySection",
         "leaderboard": f"{_HERE}.leaderboard:LeaderboardSection",
         "external": f"{_HERE}.external:ExternalSection",
+        "clips": f"{_HERE}.clips:ClipsSection",
         "results": f"{_HERE}.results:ResultsSection",
         "race": f"{_HERE}.race:RaceSection",
         "paired": f"{_HERE}.paired:PairedSection",

@@ -17,6 +17,7 @@ from forge.faces.imaging.decode import Unusable
 from forge.faces.sources.base import VIDEO_SUFFIXES, Item
 
 _READER = "forge.faces.imaging.video"  # imported only where a video is read
+CLIP = "clip"  # label column of frames: the video that each is of
 FRAMES = 16  # per clip, where nothing else is said
 
 _NAME = re.compile(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from forge.core.errors import InputError, quoted
 from forge.faces.sources.base import FileSource, Item, existing_folder, find_images, find_unread, printable
-from forge.faces.sources.clips import FRAMES, can_read_videos, check_frames, expanded, file_of, is_video, item_of
+from forge.faces.sources.clips import CLIP, FRAMES, can_read_videos, check_frames, expanded, file_of, is_video, item_of
 from forge.faces.sources.labels import Labels, canonical, read_labels
 
 LABEL_FILES = ("labels.csv", "labels.parquet")
@@ -77,7 +77,8 @@ class FolderSource(FileSource):
         return not self._videos
 
     def _item(self, file: str) -> Item:
-        identity, attributes = self.label(file_of(file))
+        identity, labels = self.label(file_of(file))
+        attributes = {CLIP: printable(file_of(file)), **labels} if is_video(file_of(file)) else labels
         return item_of(file, Item(printable(file), os.fspath(self.root / file_of(file)), identity, attributes))
 
     def _stored(self) -> Iterable[str]:
@@ -85,8 +86,9 @@ class FolderSource(FileSource):
 
     @cached_property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]  # a read-only attribute is enough
-        """The label columns but `file` and `identity`."""
-        return [name for name in self._labels.columns if name != IDENTITY_COLUMN] if self._labels else []
+        """The label columns but `file` and `identity`; with videos also `clip`."""
+        labels = [name for name in self._labels.columns if name != IDENTITY_COLUMN] if self._labels else []
+        return labels + [CLIP] * bool(self._videos and CLIP not in labels)
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
         """Return the identity and attributes of a file."""

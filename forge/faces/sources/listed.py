@@ -11,7 +11,7 @@ from typing import Any
 from forge.core.files import digest_json
 from forge.faces.layouts.base import Entry
 from forge.faces.sources.base import FileSource, Item, printable
-from forge.faces.sources.clips import FRAMES, check_frames, expanded, file_of, is_video, item_of
+from forge.faces.sources.clips import CLIP, FRAMES, check_frames, expanded, file_of, is_video, item_of
 
 
 class ListedSource(FileSource):
@@ -29,7 +29,6 @@ class ListedSource(FileSource):
 
     name = "listed"
     citation = ""
-    attributes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -53,6 +52,11 @@ class ListedSource(FileSource):
         return expanded(self._entries, self.frames)
 
     @cached_property
+    def attributes(self) -> Sequence[str]:  # type: ignore[override]  # a read-only attribute is enough
+        """The column `clip`, where files are videos or frames of known ones."""
+        return (CLIP,) if any(entry.video or entry.is_video for entry in self._entries.values()) else ()
+
+    @cached_property
     def unread(self) -> Mapping[str, str]:
         """Files that are not read: relative path -> reason."""
         return self._unread
@@ -61,7 +65,9 @@ class ListedSource(FileSource):
         entry = self._entries[file_of(file)]
         mask = os.fspath(self.root / entry.mask) if self.masked and entry.mask else None
         group = entry.group or (f"image {file}" if self._shared else None)
-        item = Item(printable(file), os.fspath(self.root / entry.file), group and printable(group), mask=mask)
+        clip = entry.video or (entry.file if entry.is_video else None)
+        labels = {CLIP: printable(clip)} if clip else {}
+        item = Item(printable(file), os.fspath(self.root / entry.file), group and printable(group), labels, mask)
         return item_of(file, item)
 
     def _stored(self) -> Iterable[str]:
