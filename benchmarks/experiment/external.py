@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ def usable(entries: list[Entry]) -> list[Entry]:
     return entries if can_read_videos() else [entry for entry in entries if not entry.is_video]
 
 
-def images_in(entries: list[Entry]) -> int:
+def images_in(entries: Sequence[Entry]) -> int:
     """Return the number of images of some entries, of a video the frames that are read."""
     return sum(FRAMES if entry.is_video else 1 for entry in entries)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks.experiment.external import usable
+from benchmarks.experiment.external import images_in, usable
 from benchmarks.experiment.settings import External, RunSettings
 from benchmarks.workflow.planner import masks_are_measured, most_photos
 from forge.core.errors import InputError
@@ -17,6 +17,7 @@ from forge.faces.prepare import MIN_IMAGES
 from forge.faces.sources import resolve
 from forge.faces.sources.base import FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
+from forge.faces.sources.clips import FRAMES
 from forge.faces.sources.folder import FolderSource
 from forge.faces.sources.listed import ListedSource
 from forge.faces.sources.masked import MaskedFolder
@@ -63,9 +64,9 @@ def _sides_of_set(settings: RunSettings, name: str, test: External, tested: Test
         if label not in test.sides:
             return None
         entries = usable(tested.side(label, test.subset or None))
-        if len(entries) < MIN_IMAGES:
+        if (images := images_in(entries)) < MIN_IMAGES:
             raise InputError(
-                f"--external {name}: {test.root} has {len(entries)} {label} images of {test.subset or 'the set'}; at "
+                f"--external {name}: {test.root} has {images} {label} images of {test.subset or 'the set'}; at "
                 f"least {MIN_IMAGES} are needed"
             )
         masked = label == "forged" and test.listed_masks and masks_are_measured(settings)
@@ -81,10 +82,12 @@ def _sides_of_set(settings: RunSettings, name: str, test: External, tested: Test
 
 
 def _drawn(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """Return at most `count` entries, drawn at random and in order, so that a run reads no more of a large set."""
-    if len(entries) <= count:
+    """Return entries of at most `count` images, drawn at random and in order, so that a run reads no more of a set."""
+    if images_in(entries) <= count:
         return list(entries)
-    positions = sorted(random.Random(0).sample(range(len(entries)), count))
+    if any(entry.is_video for entry in entries):
+        count = max(1, count // FRAMES)  # whole clips
+    positions = sorted(random.Random(0).sample(range(len(entries)), min(count, len(entries))))
     return [entries[position] for position in positions]
 
 

@@ -165,7 +165,8 @@ def published(monkeypatch):
         requests.append((name, file, directory, resolution))
         if not file.is_file():
             raise InputError(f"weights file {file} does not exist")
-        return SimpleNamespace(card=SimpleNamespace(name=name, parameters=27_977, resolution=resolution or 256))
+        card = SimpleNamespace(name=name, parameters=27_977, resolution=resolution or 256, seen=[])
+        return SimpleNamespace(card=card)
 
     monkeypatch.setattr("benchmarks.cli.detect.import_published", import_published)
     return requests
@@ -227,7 +228,8 @@ def test_a_folder_is_read_by_the_rule_of_data_prepare(done, finished, tmp_path):
     assert code == 2 and "a HEIC photo; convert it" in json.loads(out)["images"][0]["problem"]
 
 
-def test_enlarged_photos_and_first_frames_are_said(done, tmp_path):
+def test_enlarged_photos_and_first_frames_are_said(done, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no cell is wrapped
     frames = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (4, 6, 3), dtype=np.uint8)) for i in range(2)]
     frames[0].save(tmp_path / "two.webp", save_all=True, append_images=frames[1:], lossless=True)
     frames[0].resize((40, 40)).save(tmp_path / "one.png")

@@ -105,7 +105,8 @@ def test_the_plot_has_dots_gaps_mean_and_threshold(tmp_path):
     assert all(Path(clip["plot"]).is_file() for clip in clips if "plot" in clip)
 
 
-def test_clips_on_the_terminal_have_a_row_each_and_a_plot(done):
+def test_clips_on_the_terminal_have_a_row_each_and_a_plot(done, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no cell is wrapped
     code, out, err = done("detect", "mine", "set", "clip.mp4", "me.png", "--frames", "3")
     flat = " ".join(out.split())
     assert (code, err) == (0, "") and "mean of 3 frames" in flat and "mean of 2 frames" in flat

@@ -231,6 +231,16 @@ def test_frames_of_few_clips_are_few_images():
     assert alone > 0.99 and value < 0.6 and interval.method == "Newcombe over identities"
 
 
+@pytest.mark.parametrize("clips", [1, 3])
+def test_fewer_clips_than_folds_are_judged_too(clips):
+    label = np.repeat([False, True], 12)
+    groups = np.array([f"{side} {i % clips}" for side, i in zip(label, range(24), strict=True)], dtype=object)
+    cue = np.where(label, "jpeg", "png")
+    value, interval = handling.judge(label, cue, learn_shares, level=0.95, groups=groups)
+    # of one clip a class nothing can be learned from others, and no score tells the classes apart
+    assert value == (0.5 if clips == 1 else 1.0) and 0 <= interval.low <= value <= interval.high <= 1
+
+
 def test_a_person_on_both_sides_is_one_group():
     names = pd.Series(["anna", "ben", None, "cluster-0000003"])
     real, forged = np.split(handling.groups_of(names, names), 2)

@@ -182,9 +182,11 @@ def judge(
     """
     fold = _folds(label, groups)
     # out of fold: no image is scored by a learner that has seen it, or another image of its person
-    score = np.empty(len(label), np.float64)
-    for number in range(FOLDS):
+    score = np.zeros(len(label), np.float64)
+    for number in np.unique(fold):  # fewer than five where there are fewer people or clips
         rest = fold != number
+        if label[rest].all() or not label[rest].any():
+            continue  # a single person or clip of a class: nothing to learn from, and no score tells the classes apart
         # learned on four fifths, scored on the rest; scores of all folds are ranked together
         score[~rest] = learn(features[rest], label[rest])(features[~rest])
     return roc.auc(label, score), delong.auc_interval(label, score, groups=groups, level=level)
