@@ -61,8 +61,8 @@ def visible_grid(images: Tensor) -> Tensor:
     luma, clipped = _luma(images), _clipped(images)
     counts = []
     for down, across in shifts:
-        where = (slice(None), slice(down, down + rows), slice(across, across + columns))
-        counts.append((_dct(luma[where], clipped[where]).abs_() < QUIET).sum((1, 2)))
+        at = (slice(None), slice(down, down + rows), slice(across, across + columns))
+        counts.append((_dct(luma[at], clipped[at]).abs_() < QUIET).sum((1, 2)))
     best = torch.stack(counts).argmax(0)
     parts = [(images[i], *shifts[int(which)]) for i, which in enumerate(best)]
     shifted = torch.stack([image[down : down + rows, across : across + columns] for image, down, across in parts])
