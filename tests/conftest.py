@@ -23,6 +23,27 @@ from forge.faces.writer import FaceSetWriter
 os.fsync = lambda descriptor: None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give the tests that share fixtures of their module to one process, which makes these once."""
+    if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(fixture.scope == "module" for definitions in fixtures for fixture in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist's scheduler the groups, at the end of names: 3.8 cannot with pytest 9.2 (its issue 1386).
+
+    Without this tests of one group run in all processes, and each of these makes what they share.
+    """
+    if not getattr(config.option, "loadgroup", False):  # set in processes of `--dist loadgroup`
+        return
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark and hasattr(item, "_id") and not item.nodeid.endswith(f"@{mark.args[0]}"):
+            item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage over the whole memory ten times more rarely, and never over what imports and tests hold.
 

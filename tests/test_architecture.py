@@ -16,6 +16,13 @@ from forge.generators import GENERATORS
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.xdist_group("grouped")
+def test_a_group_of_tests_is_known_to_the_scheduler(request):
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("for `-n 2 --dist loadgroup`, as `make test` runs")
+    assert request.node.nodeid.endswith("@grouped")
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_shipped_settings_are_valid_at_every_preset(preset):
     detectors = [EXAMPLES.get(name, name) for name in DETECTORS.names()]
