@@ -13,7 +13,8 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
-PUBLISHED = ("faces64-quick", "arms-race")
+# name -> values that come out again, at least; bytes of the page without its pictures, at most: a race has more tables
+PUBLISHED = {"faces64-quick": (501, 300_000), "arms-race": (50, 400_000)}
 IN_README = ("faces64-quick",)
 REPRODUCED = sorted(file.parent.name for file in REPORTS.glob("*/expected.json"))
 
@@ -24,7 +25,7 @@ def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, mon
     code, out, err = bench("reproduce", name, "--reports", str(REPORTS), "--json")
     assert (code, err) == (0, "")
     counts = json.loads(out)["counts"]
-    assert counts["IDENTICAL"] == sum(counts.values()) > (30 if name in PUBLISHED else 0)
+    assert counts["IDENTICAL"] == sum(counts.values()) >= PUBLISHED.get(name, (1, 0))[0]
 
 
 @pytest.mark.parametrize("name", REPRODUCED)
@@ -53,4 +54,4 @@ def test_no_photo_is_published_and_pages_stay_small(name):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert 'alt="Real face' not in page
     assert len(page.encode()) < 3_000_000
-    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 500_000
+    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < PUBLISHED[name][1]
