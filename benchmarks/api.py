@@ -19,11 +19,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks.experiment.conditions import Conditions
 from benchmarks.experiment.configs import as_assignments, find_suite, validated
 from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.request import changed, nested, read_request
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
-from benchmarks.experiment.settings import Conditions, RunRequest
 from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
@@ -202,7 +203,7 @@ class Suite:
 
     Attributes:
         file: the YAML file.
-        request: what it holds, checked, a `benchmarks.experiment.settings.RunRequest`.
+        request: what it holds, checked, a `benchmarks.experiment.request_fields.RunRequest`.
 
     Raises:
         InputError: the file is missing, no YAML, or holds what a suite cannot hold.

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.experiment.configs import configs_root, shipped
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
-from benchmarks.experiment.settings import PRESETS, RunRequest
+from benchmarks.experiment.settings import PRESETS
 from benchmarks.workflow.runner import prepare_run
 from detect.detectors.registry import DETECTORS, EXAMPLES
 from forge.core.execution import Execution, execution_of, execution_table

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation.numbers import signed
-from benchmarks.evaluation.results import UsefulnessRow
+from benchmarks.evaluation.run_facts import UsefulnessRow
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.configs import validated
 from benchmarks.terminal import observer_for

@@ -13,8 +13,8 @@ from benchmarks.experiment.configs import find_suite, parse_assignments
 from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.forged import parse_forged
 from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
-from benchmarks.experiment.settings import RunRequest
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for

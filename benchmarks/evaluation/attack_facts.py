@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from benchmarks.evaluation.record import Record
 
 
-class AttackFacts(BaseModel):
+class AttackFacts(Record):
     """One attack on one fitted detector at one budget, measured on the images themselves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     detector: str = Field(description="name of the attacked detector")
     trained_on: str = Field(description="its training, as in the cells")

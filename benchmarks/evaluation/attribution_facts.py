@@ -6,16 +6,13 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from benchmarks.evaluation.record import Record
 from forge.core.files import csv_cell
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Estimated(_Record):
+class Estimated(Record):
     """A number with its 95 % interval."""
 
     value: float
@@ -23,7 +20,7 @@ class Estimated(_Record):
     high: float
 
 
-class Unknown(_Record):
+class Unknown(Record):
     """One generator left out of the learner's training: is it rejected as none of the known classes?"""
 
     generator: str
@@ -37,7 +34,7 @@ class Unknown(_Record):
     unseen: bool = Field(description="whether the features were learned without it too")
 
 
-class FewShot(_Record):
+class FewShot(Record):
     """Classes told from few training images of each; means over draws, with t intervals over them."""
 
     images: int = Field(description="of each class")
@@ -47,7 +44,7 @@ class FewShot(_Record):
     macro_f1: Estimated
 
 
-class Attribution(_Record):
+class Attribution(Record):
     """One detector's frozen features in telling which generator made an image."""
 
     schema_version: int = 1
@@ -58,8 +55,8 @@ class Attribution(_Record):
     confusion: list[list[int]] = Field([], description="test images by their class (row) and the one told (column)")
     accuracy: Estimated | None = None
     macro_f1: Estimated | None = None
-    unknown: list[Unknown] = []
-    few: list[FewShot] = []
+    unknown: list[Unknown] = Field([])
+    few: list[FewShot] = Field([])
     missing: str = Field("", description="why nothing was measured")
 
     def measured(self) -> Iterator[tuple[str, str, str, Estimated]]:

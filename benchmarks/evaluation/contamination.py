@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.results import DetectorFacts
+from benchmarks.evaluation.run_facts import DetectorFacts
 from benchmarks.protocol import EXTERNAL_PREFIX
 
 MARK = "†"

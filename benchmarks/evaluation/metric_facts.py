@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from benchmarks.evaluation.record import Record
 
 Unit = Literal["percent", "share", "number"]
 Counted = Literal["all", "fewest", "forged"]
 
 
-class MetricFacts(BaseModel):
+class MetricFacts(Record):
     """Definition and display of a metric; stored in results.json, so that a page needs no code of plug-ins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(description="its key in the cells of results.json and its column in results.csv")
     title: str = Field(description="heading of its column on the page")

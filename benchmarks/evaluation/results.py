@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from operator import not_
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field
 
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.attribution_facts import Attribution
 from benchmarks.evaluation.metric_facts import MetricFacts
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.evaluation.record import Record
+from benchmarks.evaluation.run_facts import (
+    DataFacts,
+    DetectorFacts,
+    ExternalFacts,
+    GeneratorFacts,
+    SnapshotFacts,
+    StageFacts,
+)
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from forge.core.files import csv_cell
-from forge.training.monitor.health import present_state
 
 # 6: no families, no means; conditions had the words of protocol 1;
 # 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
 # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
 SCHEMA_VERSION = 7
-
-Design = Literal["in place", "balanced", "unbalanced"]
 
 CSV_COLUMNS = (  # then the metrics
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
@@ -32,11 +37,7 @@ CSV_COLUMNS = (  # then the metrics
 )  # fmt: skip
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TestResult(_Record):
+class TestResult(Record):
     """One detector on one test set: every number is a function of its rows in scores.parquet."""
 
     __test__: ClassVar = False  # pytest collects classes that are called Test
@@ -80,7 +81,7 @@ class TestResult(_Record):
         return at_own if balanced is None and self.n_real == self.n_forged else balanced
 
 
-class Finding(_Record):
+class Finding(Record):
     """Result of one audit."""
 
     audit: str = Field(description="what was looked at")
@@ -89,7 +90,7 @@ class Finding(_Record):
     numbers: dict[str, float] = Field({}, description="what it rests on")
 
 
-class GroupFact(_Record):
+class GroupFact(Record):
     """A detector on the people of one group; see groups.py."""
 
     detector: str
@@ -108,7 +109,7 @@ class GroupFact(_Record):
     tpr_high: float | None
 
 
-class Gap(_Record):
+class Gap(Record):
     """The pair of groups with the largest difference."""
 
     detector: str
@@ -121,18 +122,7 @@ class Gap(_Record):
     high: float
 
 
-class QualityRow(_Record):
-    """One metric of a generator's forgeries."""
-
-    metric: str
-    value: float | None
-    floor: float | None = Field(description="what held-out reals get against the same reference with the same n")
-    better: str = Field(description="lower, higher, as the floor, or neither")
-    n: int = Field(description="images a side, or images looked at")
-    reference: str = Field("", description="what the floor is of, where not of held-out reals, e.g. grey photo")
-
-
-class PixelValue(_Record):
+class PixelValue(Record):
     """A pixel measure, with its 95 % interval over people; null: undefined in every image."""
 
     value: float | None
@@ -140,7 +130,7 @@ class PixelValue(_Record):
     high: float | None
 
 
-class Localisation(_Record):
+class Localisation(Record):
     """A detector's maps on one generator's test images, over all seeds; see `benchmarks.evaluation.localisation`."""
 
     detector: str
@@ -164,7 +154,7 @@ class Localisation(_Record):
 PIXEL_MEASURES = tuple(name for name, info in Localisation.model_fields.items() if info.annotation is PixelValue)
 
 
-class SecurityPoint(_Record):
+class SecurityPoint(Record):
     """A detector under one attack at one budget, over generators and seeds; see `benchmarks.evaluation.security`."""
 
     detector: str
@@ -185,163 +175,7 @@ class SecurityPoint(_Record):
     scored: float = Field(description="scores asked of the detector per image")
 
 
-class UsefulnessRow(_Record):
-    """Label classifiers trained with and without a generator's forgeries, tested on held-out reals; see docs."""
-
-    column: str = Field(description="label column of the real faces, e.g. gender")
-    design: Design = Field(
-        description="forgeries in place of real images, added to a balanced set, or to the rare label of one"
-    )
-    reals: int = Field(description="real training images, of the classifier that has any")
-    forgeries: int = Field(description="forged training images, of the classifier that has any")
-    without: float = Field(description="balanced accuracy of the classifier without forgeries, mean over seeds")
-    augmented: float = Field(description="of the one with forgeries")
-    difference: float = Field(description="mean over paired seeds of the classifiers")
-    low: float = Field(description="lower end of its 95 % interval over these seeds")
-    high: float
-    seeds: int
-    labels: int = Field(description="how many there are; 1 / labels is chance")
-    rare: str = Field(description="the label that is rare in an unbalanced set")
-    n_test: int = Field(description="held-out reals that all classifiers are tested on")
-
-
-class FileFacts(_Record):
-    """Forgeries that are files."""
-
-    recognised: str = Field(description="as what the folder was read")
-    splits: dict[str, int]
-    rejected: dict[str, int] = Field({}, description="reason -> number of files that were not used")
-    digest: str
-
-
-class GeneratorFacts(_Record):
-    """One generator of the run."""
-
-    name: str
-    seed: int = Field(0, description="of the run")
-    trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
-    files: FileFacts | None = Field(None, description="of forgeries that are files; null: it made them")
-    masks: bool = Field(False, description="its forgeries have masks of where they were altered")
-    from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
-    base: str = Field("", description="generator that it goes on from, of one of an arms race")
-    round: int = Field(0, description="of an arms race; 0: before the first")
-    against: str | None = Field(
-        None, description="detector that it was trained on against; empty: none, a control; null: no arms race"
-    )
-    kimg: float = Field(description="thousands of real images shown in training")
-    parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
-    precision: str = Field(description="fp32 or bf16, of the training")
-    seconds: float = Field(description="wall time of the training")
-    log: list[dict[str, float]] = Field(description="training curve: kimg, seconds, d_loss, g_loss, d_accuracy, r1")
-    health: list[dict[str, Any]] = Field(
-        [], description="ticks of the health monitor: kimg, state, reason, readings, action"
-    )
-    condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
-    domains: dict[str, tuple[str, str]] | None = Field(
-        None, description="of a translator between domains: label column -> its value before and after"
-    )
-    weights_sha256: str
-    quality: list[QualityRow] = Field(
-        [], description="how good its forgeries are, beside the floor; see docs/manual/forge.md"
-    )
-    quality_missing: str = Field("", description="why quality could not be measured")
-    usefulness: list[UsefulnessRow] = Field([], description="its forgeries as training images; empty: not measured")
-    extractor: str = Field("", description="name and digest of the feature space of the quality metrics")
-    spectrum: dict[str, list[float]] = Field({}, description="azimuthal log10 power: frequencies, candidate, reference")
-    face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
-
-    @field_validator("health")
-    @classmethod
-    def _present_states(cls, ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Replace names of states that earlier versions stored."""
-        return [tick | {"state": present_state(tick["state"])} if "state" in tick else tick for tick in ticks]
-
-
-class SnapshotFacts(_Record):
-    """A snapshot of a generator's training whose forgeries were tested; its cells have the condition snapshots."""
-
-    name: str = Field(description='as in the cells, e.g. "dcgan@24k"')
-    generator: str
-    kimg: float = Field(description="thousands of real images shown by then")
-    seed: int = Field(description="of the run")
-    quality: list[QualityRow] = Field(description="how good its forgeries are, as of a generator; empty: not measured")
-
-
-class ExternalFacts(_Record):
-    """One side of an external pair of folders."""
-
-    name: str = Field(description='as in the cells, e.g. "external:mine"')
-    kind: str = Field(description="real or forged")
-    images: int = Field(description="that were used")
-    groups: int | None = Field(None, description="people and clips: near-equal images count once; null: not counted")
-    rejected: dict[str, int] = Field(description="files not used, by reason")
-    digest: str = Field(description="of pixels and rows")
-    untouched: int | None = Field(None, description="masks without an altered pixel; null: it has no masks")
-    altered_whole: int | None = Field(None, description="masks without an untouched pixel")
-
-
-class DetectorFacts(_Record):
-    """One fitted detector of the run."""
-
-    name: str
-    trained_on: str
-    seed: int = Field(0, description="of the run")
-    family: str
-    citation: str
-    variant: str = Field(description="where it departs from the paper")
-    parameters: int = Field(description="learned values")
-    calibration: dict[str, float] = Field(description="probability = sigmoid(a * score + b), fitted on val")
-    images_per_second: float | None = Field(description="scoring speed, end to end, on the recorded device")
-    peak_memory_mb: float | None = Field(description="highest resident memory of the process while scoring")
-    seconds: float = Field(description="wall time of the fit")
-    facts: dict[str, Any] = Field(description="what the fit reports of itself")
-    history: list[dict[str, float]] = Field(description="one mapping a validation")
-    seen: dict[str, str] = Field(
-        {}, exclude_if=lambda tests: not tests, description="external test sets that it was trained on -> why"
-    )
-
-
-class StageFacts(_Record):
-    """One stage of the run, from its manifest."""
-
-    name: str = Field(description='e.g. "fit dct@dcgan #1"')
-    action: str = Field("", description='e.g. "fit"; of an earlier version read from the name, as label and seed are')
-    label: str = Field("", description='what was worked on, without the seed, e.g. "dct@dcgan"')
-    seed: int | None = Field(None, description="of everything random in it; null: not known")
-    about: str = Field("", description="generator or detector that decides how long it takes")
-    key: str = Field(description="digest of everything that was asked for")
-    seconds: float = Field(description="wall time when it ran")
-    peak_memory_mb: float | None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
-        """Derive the fields that earlier versions stored in the name only."""
-        if not isinstance(values, dict) or values.get("action") or not isinstance(values.get("name"), str):
-            return values
-        action, _, subject = values["name"].partition(" ")
-        tag = re.search(r" #(\d+)", subject)
-        label = subject.replace(tag[0], "", 1) if tag else subject
-        about = re.split("[@ ]", label)[0]
-        seed = int(tag[1]) if tag else None
-        return values | {"action": action, "label": label, "seed": seed, "about": about}
-
-
-class DataFacts(_Record):
-    """The real faces of the run."""
-
-    name: str
-    digest: str = Field(description="of pixels and rows")
-    licence: str
-    citation: str
-    resolution: int
-    splits: dict[str, int] = Field(description="images a split")
-    rejected: dict[str, int] = Field(description="files not used, by reason")
-    provenance: dict[str, Any]
-    shown: bool = Field(description="whether these faces may be shown in a report (rendered ones, or --show-real)")
-
-
-class PairedTest(_Record):
+class PairedTest(Record):
     """Two detectors on the same images: paired DeLong, Holm-adjusted over all comparisons of the run."""
 
     trained_on: str = Field(description="generators whose forgeries both were trained on")
@@ -355,7 +189,7 @@ class PairedTest(_Record):
     p_holm: float = Field(description="two-sided p, adjusted after Holm")
 
 
-class ColumnMean(_Record):
+class ColumnMean(Record):
     """The mean of a detector in one column of the leaderboard; see benchmarks/evaluation/leaderboard.py."""
 
     detector: str
@@ -369,7 +203,7 @@ class ColumnMean(_Record):
     tpr_at_fpr_1pct: float | None = Field(None, description="primary column alone; null: n too small")
 
 
-class OneClassRate(_Record):
+class OneClassRate(Record):
     """A detector on images from elsewhere of one class alone: no AUC, but a rate at the threshold fixed on val."""
 
     detector: str
@@ -384,7 +218,7 @@ class OneClassRate(_Record):
     method: str = Field(description="of the interval")
 
 
-class ClipTest(_Record):
+class ClipTest(Record):
     """A detector on clips from elsewhere: the scores of a clip's frames become one."""
 
     detector: str
@@ -402,7 +236,7 @@ class ClipTest(_Record):
     auc_of_frames: float = Field(description="AUC of the same frames, each on its own")
 
 
-class Results(_Record):
+class Results(Record):
     """All results of a run; the schema of results.json."""
 
     schema_version: int = SCHEMA_VERSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from benchmarks.evaluation.results import Design, UsefulnessRow
+from benchmarks.evaluation.run_facts import Design, UsefulnessRow
 
 if TYPE_CHECKING:
     from forge.quality.result import SeedMean

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from benchmarks.experiment.settings import ForgedFolder, GeneratorSettings
+from benchmarks.experiment.request_fields import ForgedFolder
+from benchmarks.experiment.settings import GeneratorSettings
 from benchmarks.protocol import ELSEWHERE
 from forge.core.errors import InputError, quoted
 from forge.generators import GENERATORS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RaceSettings, Tuned
+from benchmarks.experiment.conditions import Conditions
+from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RaceSettings, Tuned
 from forge.core.errors import InputError, UnknownNameError
 
 # training settings of a round that are not those of the generator's own training

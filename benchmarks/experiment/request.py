@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.experiment.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
 from benchmarks.experiment.forged import written
 from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary, split_alias
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference

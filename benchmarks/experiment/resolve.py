@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from benchmarks.experiment.conditions import Conditions
 from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
 from benchmarks.experiment.external import external_of
 from benchmarks.experiment.forged import generators_of_files
@@ -21,10 +22,10 @@ from benchmarks.experiment.names import (
 )
 from benchmarks.experiment.race import check_conditions, conditions_of_race, raced
 from benchmarks.experiment.request import command_of
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.settings import (
     PRESETS,
     AttackRequest,
-    Conditions,
     DataSettings,
     DetectorRequest,
     GeneratorSettings,
@@ -32,7 +33,6 @@ from benchmarks.experiment.settings import (
     Preset,
     QualitySettings,
     RaceSettings,
-    RunRequest,
     RunSettings,
 )
 from benchmarks.experiment.variants import Variant, variants_of

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.attacks import attack_requests
 from benchmarks.experiment.checked_class import checked_class, facts_of
+from benchmarks.experiment.conditions import Conditions
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
 from benchmarks.experiment.names import base_name, inverted_generator, is_fitted, short_name
 from benchmarks.experiment.order import check_order
 from benchmarks.experiment.race import check_detector
-from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
 from benchmarks.experiment.views import check_views
 from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.evaluation.results import Results, StageFacts, TestResult
+from benchmarks.evaluation.results import Results, TestResult
+from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.experiment.names import short_name, split_adversary
 from benchmarks.inference.threshold import Threshold, rows_of
 from benchmarks.inference.validation import Validation, familiarity_of

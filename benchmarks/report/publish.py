@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.report.digests import written_files
 from forge.core.errors import BenchError, BenchWarning, InputError, quoted
 from forge.core.files import digest_json, read_json_object, sync

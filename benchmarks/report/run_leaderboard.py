@@ -16,7 +16,7 @@ from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.map_formats import MapSheet
 from benchmarks.evaluation.map_leaderboard import map_board
-from benchmarks.evaluation.results import DetectorFacts
+from benchmarks.evaluation.run_facts import DetectorFacts
 from benchmarks.evaluation.thresholds import with_thresholds
 from benchmarks.protocol import Protocol
 from benchmarks.report.run_report import RunReport

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.evaluation.results import DataFacts, Results
+from benchmarks.evaluation.results import Results
 from benchmarks.evaluation.results_of import evaluated
+from benchmarks.evaluation.run_facts import DataFacts
 from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.speed.figure import Figure, timed

@@ -23,22 +23,24 @@ from benchmarks.evaluation.map_leaderboard import board_of_run
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
+    Finding,
+    Gap,
+    GroupFact,
+    Localisation,
+    PairedTest,
+    Results,
+    SecurityPoint,
+    TestResult,
+)
+from benchmarks.evaluation.run_facts import (
     DataFacts,
     DetectorFacts,
     ExternalFacts,
     FileFacts,
-    Finding,
-    Gap,
     GeneratorFacts,
-    GroupFact,
-    Localisation,
-    PairedTest,
     QualityRow,
-    Results,
-    SecurityPoint,
     SnapshotFacts,
     StageFacts,
-    TestResult,
 )
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.evaluation.usefulness import usefulness_rows

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.evaluation.results import StageFacts
+from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.store import Store

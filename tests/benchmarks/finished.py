@@ -7,7 +7,7 @@ from synthetic import make_results, make_scores
 
 from benchmarks.evaluation.localisation import localised, packed, packed_edges, write_rows
 from benchmarks.evaluation.pixels import LevelScale, PixelCounts
-from benchmarks.evaluation.results import StageFacts
+from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.report.digests import write_sums
 from benchmarks.workflow.store import Store, write_manifest
 from detect.artifact import DetectorCard, TrainedDetector

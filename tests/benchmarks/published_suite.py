@@ -7,7 +7,7 @@ from test_leaderboard import suite
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.reproduce import expected_of
-from benchmarks.evaluation.results import StageFacts
+from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.protocol import PROTOCOL_VERSION
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report

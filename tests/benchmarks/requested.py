@@ -5,8 +5,9 @@ from typing import Any
 
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.request import changed, parse_pairs, read_request
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
-from benchmarks.experiment.settings import RunRequest, RunSettings
+from benchmarks.experiment.settings import RunSettings
 
 _FIELDS = {
     "generators": "generator",

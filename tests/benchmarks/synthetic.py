@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evaluation.evaluate import compare, evaluate
-from benchmarks.evaluation.results import (
-    DataFacts,
-    DetectorFacts,
-    GeneratorFacts,
-    PairedTest,
-    Results,
-    StageFacts,
-    TestResult,
-)
+from benchmarks.evaluation.results import PairedTest, Results, TestResult
+from benchmarks.evaluation.run_facts import DataFacts, DetectorFacts, GeneratorFacts, StageFacts
 from benchmarks.protocol import PROTOCOL_VERSION, TestGrid, TrainSet, condition_of
 from benchmarks.report.inputs import Pictures
 

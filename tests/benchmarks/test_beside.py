@@ -12,7 +12,7 @@ from synthetic import SPARING, TINY, cell, html_of, run
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.leaderboard import leaderboard
-from benchmarks.evaluation.results import GeneratorFacts, QualityRow, SnapshotFacts
+from benchmarks.evaluation.run_facts import GeneratorFacts, QualityRow, SnapshotFacts
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import planned_fits

@@ -9,8 +9,8 @@ from requested import compose
 
 from benchmarks.experiment.forged import parse_forged
 from benchmarks.experiment.request import changed, command_of
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
-from benchmarks.experiment.settings import RunRequest
 from benchmarks.workflow.runner import prepare_run
 from forge.core.errors import BenchError, InputError
 

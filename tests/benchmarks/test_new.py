@@ -6,8 +6,9 @@ import pytest
 from requested import gather
 
 from benchmarks.cli.new import class_name, renamed
+from benchmarks.experiment.conditions import Conditions
 from benchmarks.experiment.configs import configs_root, read_yaml, validated
-from benchmarks.experiment.settings import Conditions, RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.workflow.runner import prepare_run
 
 

@@ -14,7 +14,8 @@ from benchmarks.evaluation.cells import Scored, Where
 from benchmarks.evaluation.external import one_class_rates, set_means
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.proportions import proportion_interval
-from benchmarks.evaluation.results import ColumnMean, ExternalFacts, Results
+from benchmarks.evaluation.results import ColumnMean, Results
+from benchmarks.evaluation.run_facts import ExternalFacts
 from benchmarks.experiment.external import notes_of
 from benchmarks.experiment.matrix import planned_fits
 from benchmarks.report.sections.external import external_content

@@ -11,7 +11,7 @@ import pytest
 from published_suite import publish_suite
 from synthetic import call_bench
 
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, write_sums
 from benchmarks.report.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
 from forge.core.errors import BenchWarning, InputError

@@ -10,7 +10,7 @@ import torch
 from requested import compose
 from synthetic import SPARING, call_bench, html_of, make_results, make_scores
 
-from benchmarks.evaluation.results import GeneratorFacts, QualityRow
+from benchmarks.evaluation.run_facts import GeneratorFacts, QualityRow
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.request import command_of
 from benchmarks.experiment.resolve import resolve

@@ -3,7 +3,7 @@
 import pytest
 from synthetic import NO_PICTURES, Page, make_results, make_scores
 
-from benchmarks.evaluation.results import UsefulnessRow
+from benchmarks.evaluation.run_facts import UsefulnessRow
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build

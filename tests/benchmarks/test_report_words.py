@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
 from benchmarks.evaluation import numbers
-from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, QualityRow
+from benchmarks.evaluation.run_facts import DetectorFacts, GeneratorFacts, QualityRow
 from benchmarks.report import ranking
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.plot import nice_axis

@@ -9,8 +9,9 @@ from requested import compose, gather
 
 from benchmarks.experiment.configs import as_assignments, parse_assignments, parse_yaml, read_yaml, suites
 from benchmarks.experiment.names import safe_name
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import default_name
-from benchmarks.experiment.settings import DataSettings, RunRequest
+from benchmarks.experiment.settings import DataSettings
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
 from forge.core.errors import InputError

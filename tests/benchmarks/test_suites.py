@@ -12,7 +12,7 @@ from synthetic import TINY, Page, html_of
 
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import read_yaml, suites, validated
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION, TrainSet
 
 pytestmark = pytest.mark.e2e

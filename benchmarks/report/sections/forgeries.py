@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.evaluation.results import GeneratorFacts
+from benchmarks.evaluation.run_facts import GeneratorFacts
 from benchmarks.report.images import grid_uri, smaller
 from benchmarks.report.plot.elements import series
 from benchmarks.report.plot.figure import Figure, FileNames

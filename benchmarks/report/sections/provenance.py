@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from benchmarks.evaluation.results import DetectorFacts, StageFacts
+from benchmarks.evaluation.run_facts import DetectorFacts, StageFacts
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 from forge.faces.faceset import SPLITS

@@ -8,7 +8,8 @@ from statistics import fmean
 
 from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import GeneratorFacts, Results, TestResult
+from benchmarks.evaluation.results import Results, TestResult
+from benchmarks.evaluation.run_facts import GeneratorFacts
 from benchmarks.experiment.settings import Tuned
 from benchmarks.protocol import CLEAN, TrainSet
 from benchmarks.report.run_view import RunView

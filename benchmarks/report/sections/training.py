@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.evaluation.numbers import duration
-from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, Results
+from benchmarks.evaluation.results import Results
+from benchmarks.evaluation.run_facts import DetectorFacts, GeneratorFacts
 from benchmarks.protocol import TrainSet
 from benchmarks.report.health import health_figures
 from benchmarks.report.plot import curves

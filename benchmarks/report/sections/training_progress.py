@@ -12,7 +12,8 @@ from statistics import fmean
 
 from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import GeneratorFacts, Results, SnapshotFacts, TestResult
+from benchmarks.evaluation.results import Results, TestResult
+from benchmarks.evaluation.run_facts import GeneratorFacts, SnapshotFacts
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.evaluation.numbers import count, signed
-from benchmarks.evaluation.results import GeneratorFacts, UsefulnessRow
+from benchmarks.evaluation.run_facts import GeneratorFacts, UsefulnessRow
 from benchmarks.report.plot.elements import series
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import Axis, Plot, nice_axis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from benchmarks.experiment.settings import RunRequest
+from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.workflow.stage import Collecting, Stage
 from benchmarks.workflow.stages.attribute import Attribute
 from benchmarks.workflow.stages.audit import Audit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.experiment.settings import Conditions
+from benchmarks.experiment.conditions import Conditions
 from benchmarks.experiment.validate import _perturbations
 from detect.data.h264_codec import round_trip
 from detect.data.perturb import by_strength, perturbation, split_strength
