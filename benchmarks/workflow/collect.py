@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,23 +31,13 @@ from benchmarks.evaluation.results import (
     SecurityPoint,
     TestResult,
 )
-from benchmarks.evaluation.run_facts import (
-    DataFacts,
-    DetectorFacts,
-    ExternalFacts,
-    FileFacts,
-    GeneratorFacts,
-    QualityRow,
-    SnapshotFacts,
-    StageFacts,
-)
+from benchmarks.evaluation.run_facts import DataFacts, DetectorFacts, ExternalFacts, StageFacts
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
-from benchmarks.evaluation.usefulness import usefulness_rows
-from benchmarks.experiment.names import base_name
 from benchmarks.protocol import CLEAN, VIEW_PREFIX, AttackId, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
+from benchmarks.workflow.generator_records import GeneratorRecords
 from benchmarks.workflow.map_pictures import map_pictures
 from benchmarks.workflow.seen_files import RunFiles
 from benchmarks.workflow.source_pictures import beside_sources, finder
@@ -59,25 +48,18 @@ from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.localise import MASKS
-from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
-from benchmarks.workflow.stages.tamper import Tamper
-from benchmarks.workflow.stages.train import Train
-from benchmarks.workflow.stages.translate import Translate
-from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.store import Manifest, read_manifest
 from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
 from detect.scoring import read_scores
-from forge.core.files import parse_json, read_json
+from forge.core.files import read_json
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import cut_grid
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder
 from forge.generators.visualize import Painter, interpolations
-from forge.quality.measure import Comparison as QualityComparison
-from forge.quality.measure import Quality as MeasuredQuality
 
 SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
@@ -174,6 +156,7 @@ class _Collected:
         evaluation = read_json(self.job.path(report.evaluation) / "evaluation.json")
         audited = read_json(self.job.path(report.audit) / "findings.json") if report.audit else []
         quality = {stage.forged.key: stage for stage in report.quality}  # forged set -> the stage that measured it
+        generators = GeneratorRecords(self.job, self.manifests)
         return Results(
             name=report.run_name,
             preset=report.preset,
@@ -198,10 +181,12 @@ class _Collected:
                 shown=self.shown,
             ),
             # by seed too: every repetition has generators of its own
-            generators=[self._generator(stage, quality[stage.key]) for stage in report.forged],
+            generators=[generators.generator(stage, quality[stage.key]) for stage in report.forged],
             external=[self._external(stage) for stage in report.external],
             perturbations=self._perturbations(),
-            moments=[self._snapshot(stage, quality[stage.key]) for stage in report.snapshots if stage.key in quality],
+            moments=[
+                generators.snapshot(stage, quality[stage.key]) for stage in report.snapshots if stage.key in quality
+            ],
             detectors=[self._detector(stage) for stage in report.fits],
             metrics=[MetricFacts(**facts) for facts in evaluation.get("metrics", ())],
             cells=[TestResult(**cell) for cell in evaluation["cells"]],
@@ -270,65 +255,6 @@ class _Collected:
             peak_memory_mb=manifest.peak_memory_mb,
         )
 
-    def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
-        # A tampering learns nothing: the fields of a training are empty, its seconds are those of making the images.
-        if isinstance(stage, Tamper | Gather):
-            return GeneratorFacts(
-                name=stage.forger,
-                seed=stage.seed,
-                trained=False,
-                files=self._file_facts(stage) if isinstance(stage, Gather) else None,
-                from_faces=isinstance(stage, Tamper),
-                masks=self.job.faces(stage).has_masks,
-                kimg=0,
-                parameters={},
-                precision="fp32",
-                seconds=self.manifests[stage.key].seconds,
-                log=[],
-                weights_sha256="",
-                **self._quality(quality),
-            )
-        folder = self.job.path(stage.generator)
-        # of the snapshot that the forgeries were drawn from
-        card = read_json(generator_folder(folder, stage.snapshot) / "generator.json")
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        ticks = [parse_json(line, folder / "log.jsonl") for line in lines]
-        # Forgeries of an early snapshot stand beside the log up to it: what the training did later is not theirs.
-        log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
-        return GeneratorFacts(
-            name=stage.forger,
-            seed=stage.seed,
-            from_faces=isinstance(stage, Translate),
-            masks=self.job.faces(stage).has_masks,
-            kimg=card["kimg"],  # thousands of training images shown so far
-            parameters=card["parameters"],
-            precision=card["precision"],
-            # the log adds up the calls of a resumed training; a manifest has the last call alone
-            seconds=log[-1]["seconds"] if log else self.manifests[stage.generator.key].seconds,
-            log=log,
-            health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
-            condition=card["condition"],
-            domains=stage.moves(card) if isinstance(stage, Translate) else None,
-            **_race(stage.generator),
-            **self._quality(quality),
-            weights_sha256=card["weights_sha256"],
-        )
-
-    def _file_facts(self, stage: Gather) -> FileFacts:
-        card = self.job.faces(stage).card
-        recognised = str(self.manifests[stage.key].facts["recognised"])
-        return FileFacts(recognised=recognised, splits=card.splits, rejected=card.rejected, digest=card.digest)
-
-    def _snapshot(self, stage: Trained, quality: Quality) -> SnapshotFacts:
-        assert stage.snapshot is not None
-        return SnapshotFacts(
-            name=stage.forger,
-            generator=base_name(stage.forger),
-            kimg=stage.snapshot,
-            seed=stage.seed,
-            quality=self._quality(quality).get("quality", []),
-        )
-
     def _external(self, stage: External) -> ExternalFacts:
         faces = self.job.faces(stage)
         card = faces.card
@@ -341,21 +267,6 @@ class _Collected:
             digest=card.digest,
             **count_masks(faces),
         )
-
-    def _quality(self, stage: Quality) -> dict[str, Any]:
-        """Return the quality of a generator's forgeries as fields of its facts."""
-        stored = read_json(self.job.path(stage) / "quality.json")
-        if "missing" in stored:  # sets too small to measure are no error, see stages/quality.py
-            return {"quality_missing": stored["missing"]}
-        measured = MeasuredQuality.model_validate(stored["forged"])
-        extractor = measured.space.extractor
-        return {
-            "quality": [QualityRow(**row._asdict()) for row in QualityComparison.model_validate(stored).rows()],
-            "usefulness": usefulness_rows(measured.usefulness),
-            "extractor": f"{extractor.name}, sha256 {extractor.sha256[:16]}",
-            "spectrum": measured.spectrum.model_dump(include={"frequencies", "candidate", "reference"}),
-            "face_rate": measured.face_rate.at_90.value,
-        }
 
     def _detector(self, stage: Fit | Adopt) -> DetectorFacts:
         card = read_json(self.job.path(stage) / "detector" / "detector.json")
@@ -425,16 +336,3 @@ class _Collected:
 
 def _kimg_of(file: Path) -> float:
     return float(file.stem.rstrip("k"))
-
-
-def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the ticks that were not rolled back."""
-    # A rolled-back training goes on from an earlier count: ticks that a later one does not exceed were undone.
-    return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
-
-
-def _race(training: Train) -> dict[str, Any]:
-    """Return what the generator of an arms race goes on from, and against what."""
-    if not isinstance(training, Tune):
-        return {}
-    return {"base": training.base.label, "round": training.round, "against": training.against}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmarks.experiment.external import images_in, usable
 from benchmarks.experiment.settings import External, RunSettings
-from benchmarks.workflow.planner import masks_are_measured, most_photos
+from benchmarks.workflow.external_plan import masks_are_measured, most_photos
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
 from forge.faces.layouts import Entry, TestSet, recognise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from benchmarks.experiment.matrix import families_of, snapshots_of, train_set_of_round
 from benchmarks.experiment.names import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings, Tuned
-from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, SHUFFLED, GeneratorId
+from benchmarks.protocol import PROTOCOL_VERSION, SHUFFLED, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
+from benchmarks.workflow.external_plan import external_stages
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.attribute import Attribute
 from benchmarks.workflow.stages.audit import Audit
@@ -41,7 +42,6 @@ _S = TypeVar("_S", bound=Stage)
 
 # settings of a network that keeps its random weights
 _UNTRAINED = {"max_images": 2, "batch": 2, "learning_rate": 1e-12, "min_learning_rate": 0.0, "weight_decay": 0.0}
-FEWEST_IMAGES = 20  # images of a FaceSet, at least
 
 
 def plan(
@@ -74,7 +74,7 @@ def plan(
         prepare=prepare,
         real=real,
         reference=Reference(measured_by=_quality(settings), data=real),
-        external=_external(settings, external_fingerprints or {}),
+        external=external_stages(settings, external_fingerprints or {}),
         compute=compute or Compute(),
         files=forged_files or {},
     )
@@ -152,45 +152,6 @@ def _unique(stages: Iterable[_S]) -> list[_S]:
     """Return the stages, each key once."""
     # the first position and the last value; stages of one key are equal
     return list({stage.key: stage for stage in stages}.values())
-
-
-def _external(
-    settings: RunSettings, fingerprints: Mapping[str, tuple[str | None, str | None]]
-) -> dict[str, tuple[External, ...]]:
-    """Return the stages that prepare the real and the forged photos of each external test, those that there are."""
-
-    def side(pair: str, name: Literal["real", "forged"], fingerprint: str) -> External:
-        return External(
-            pair=pair,
-            side=name,
-            resolution=settings.data.resolution,
-            crop=settings.data.crop,
-            count=most_photos(settings),
-            fingerprint=fingerprint,
-            masked=name == "forged" and _has_masks(settings, pair),
-        )
-
-    sides: tuple[Literal["real", "forged"], ...] = ("real", "forged")
-    return {
-        f"{EXTERNAL_PREFIX}{pair}": tuple(side(pair, name, of) for name, of in zip(sides, prints, strict=True) if of)
-        for pair, prints in fingerprints.items()
-    }
-
-
-def _has_masks(settings: RunSettings, pair: str) -> bool:
-    test = settings.external[pair]
-    return bool(test.masks) or (test.listed_masks and masks_are_measured(settings))
-
-
-def masks_are_measured(settings: RunSettings) -> bool:
-    """Return whether a run measures where images were altered: a detector has maps and a generator has masks."""
-    localising = any(request.localises for request in settings.detectors.values())
-    return settings.conditions.masks and localising and any(each.masks for each in settings.generators.values())
-
-
-def most_photos(settings: RunSettings) -> int:
-    """Return how many photos of each side of an external pair are taken at most."""
-    return max(settings.images.test, FEWEST_IMAGES)  # fewer cannot be a FaceSet, whatever the preset asks for
 
 
 def _quality(settings: RunSettings, generator: GeneratorSettings | None = None) -> dict[str, Any]:

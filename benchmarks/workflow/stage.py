@@ -276,6 +276,26 @@ class FaceStage(Stage):
     """A stage whose result is a FaceSet."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForgedStage(FaceStage):
+    """A stage whose result is the forgeries of a generator, or of what stands for it.
+
+    Attributes:
+        forger: name of the generator in the run, with its snapshot, e.g. "dcgan@24k".
+        counts: split -> images.
+    """
+
+    optional = True
+
+    forger: str
+    counts: dict[str, int]
+
+    @property
+    def label(self) -> str:
+        """Return the generator with its snapshot."""
+        return self.forger
+
+
 class Collecting(Stage):
     """A stage that does with what is there where others failed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.faces.faceset import FaceSet
 from forge.faces.forged_files import SPLITS, refuse_few
@@ -13,35 +13,25 @@ from forge.faces.prepare import prepare as prepare_faces
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Gather(FaceStage):
+class Gather(ForgedStage):
     """Files to a forged FaceSet, prepared as the real faces are.
 
     Attributes:
-        forger: name of the generator in the run.
         resolution: height and width in pixels.
         crop: none or face.
         dedupe: whether near duplicates are removed; None: as the source wants.
-        counts: split -> images.
         fingerprint: digest of the contents of the files.
         data: the real faces, where the files name people; None: they name none.
     """
 
     action = "gather"
     VERSION = 1
-    optional = True
 
-    forger: str
     resolution: int
     crop: Literal["none", "face", "ff++"]
     dedupe: bool | None
-    counts: dict[str, int]
     fingerprint: str
     data: Prepare | None
-
-    @property
-    def label(self) -> str:
-        """Return the generator that they stand for."""
-        return self.forger
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job
 from benchmarks.workflow.stages.train import Train
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Synthesize(FaceStage):
+class Synthesize(ForgedStage):
     """Generator to forged FaceSet.
 
     Attributes:
-        forger: name of the generator in the run, with its snapshot, e.g. "dcgan@24k".
         generator: its training.
-        counts: split -> images.
         mix: labels of the forgeries.
         truncation: of their styles; 1: none.
         weights: averaged or raw.
@@ -25,20 +23,12 @@ class Synthesize(FaceStage):
 
     action = "synthesize"
     VERSION = 2
-    optional = True
 
-    forger: str
     generator: Train
-    counts: dict[str, int]
     mix: Literal["training", "uniform"] | dict[str, dict[str, float]]
     truncation: float
     weights: str
     snapshot: float | None
-
-    @property
-    def label(self) -> str:
-        """Return the generator with its snapshot."""
-        return self.forger
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.experiment.configs import validated
-from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job, Stage
+from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job, Stage
 from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.landmarks import FindLandmarks
@@ -16,14 +16,12 @@ from forge.tampering.tamper import tamper_set
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Tamper(FaceStage):
+class Tamper(ForgedStage):
     """Real faces to forgeries made from them, with the mask of each.
 
     Attributes:
-        forger: name of the generator in the run.
         generator: registered name, or path/to/file.py:Class.
         edits: its settings.
-        counts: split -> images.
         data: the real faces, halved.
         landmarks: of the real faces, where it needs them.
         files: SHA-256 of the files it depends on, e.g. its code.
@@ -33,22 +31,14 @@ class Tamper(FaceStage):
 
     action = "tamper"
     VERSION = 6  # 2: landmarks searched once; 3, 4: rims of splices suit the photo; 5: so do donors; 6: 64 places
-    optional = True
 
-    forger: str
     generator: str
     edits: dict[str, Any]
-    counts: dict[str, int]
     data: Reals
     landmarks: FindLandmarks | None
     files: dict[str, str]
     inverted: Train | None = None
     encoder: Encode | None = None
-
-    @property
-    def label(self) -> str:
-        """Return the generator."""
-        return self.forger
 
     @property
     def prerequisites(self) -> list[Stage]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
 from forge.generators.domains import Domains
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Translate(FaceStage):
+class Translate(ForgedStage):
     """Translator and real faces to forged FaceSet.
 
     Attributes:
-        forger: name of the generator in the run, with its snapshot, e.g. "pix2pix:edges@24k".
         generator: its training.
-        counts: split -> images.
         weights: averaged or raw.
         snapshot: thousands of images of the training; None: its end.
         direction: of a translator between domains.
@@ -31,20 +29,12 @@ class Translate(FaceStage):
 
     action = "translate"
     VERSION = 2  # 2: the card has the settings of the architecture
-    optional = True
 
-    forger: str
     generator: Train
-    counts: dict[str, int]
     weights: str
     snapshot: float | None
     direction: str
     data: Reals
-
-    @property
-    def label(self) -> str:
-        """Return the generator with its snapshot."""
-        return self.forger
 
     @property
     def settings(self) -> dict[str, Any]:
