@@ -67,11 +67,12 @@ def rendered_once():
     render, known = forge.rendering.render_person_images, {}
 
     def remembered(seed, first, count, *, size=144, images_per_person=4):
-        keys = [(seed, number, size, images_per_person) for number in range(first, first + count)]
-        if not all(key in known for key in keys):
-            faces = render(seed, first, count, size=size, images_per_person=images_per_person)
-            known.update(zip(keys, faces, strict=True))
-        return [known[key] for key in keys]
+        keys = {number: (seed, number, size, images_per_person) for number in range(first, first + count)}
+        if missing := [number for number, key in keys.items() if key not in known]:
+            new = range(missing[0], missing[-1] + 1)
+            faces = render(seed, new.start, len(new), size=size, images_per_person=images_per_person)
+            known.update(zip((keys[number] for number in new), faces, strict=True))
+        return [known[key] for key in keys.values()]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forge.rendering, "render_person_images", remembered)

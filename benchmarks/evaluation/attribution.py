@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.attribution_facts import Estimated, FewShot, Unknown
@@ -135,7 +135,7 @@ def unknown_generator(
 def over_draws(values: Sequence[float]) -> Estimated:
     """Return the mean over draws of training images and its 95 % t interval, within 0 and 1."""
     mean = fmean(values)
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
     return Estimated(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
 
 

@@ -2,15 +2,13 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import start_bench
 from PIL import Image
 from synthetic import TINY
 
@@ -76,11 +74,6 @@ def test_json_prints_one_object_and_quiet_nothing(bench):
     assert (code, out, err) == (0, "", "")
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "benchmarks.cli.main", "run", "-g", "dcgan", "-d", "dct", *TINY, *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def test_killed_in_training_it_ends_with_the_same_results(bench, tmp_path):
     longer = ("--set", "generator.training.kimg=1.5", "--name", "killed")
     killed = tmp_path / "killed"
@@ -89,11 +82,11 @@ def test_killed_in_training_it_ends_with_the_same_results(bench, tmp_path):
     assert code == 0, err
     for prepared in (tmp_path / "runs/results").glob("prepare-*"):  # the kill is in the training
         shutil.copytree(prepared, killed / "runs/results" / prepared.name)
-    process = start(killed, *longer)
-    while process.poll() is None and not list((killed / "runs").glob("work/*/log.jsonl")):
+    process = start_bench(killed, "run", "-g", "dcgan", "-d", "dct", *TINY, *longer)
+    while process.is_alive() and not list((killed / "runs").glob("work/*/log.jsonl")):
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)  # test_mutations.py kills at any moment
-    process.wait()
+    process.kill()  # test_mutations.py kills at any moment
+    process.join()
     assert not (killed / "reports").exists()
     code, *texts = bench(
         "run", "-g", "dcgan", "-d", "dct", *TINY, *longer, "--store", str(killed / "runs"), "--reports",

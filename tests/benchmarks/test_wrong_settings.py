@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from forked import start_bench
 from requested import compose
 from synthetic import TINY
 
@@ -169,12 +170,10 @@ def test_what_is_written_after_the_reader_left_is_lost(tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, trained_gan):  # whose prepared faces it shares
-    process = subprocess.Popen(
-        [*BENCH, "run", "-g", "dcgan", "-d", "dct", *TINY, "--set", "generator.training.kimg=500"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while not list(tmp_path.glob("runs/work/*/log.jsonl")) and process.poll() is None:
-        threading.Event().wait(0.05)  # until the training plays
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped; the same command continues where it was" in err
+    process = start_bench(tmp_path, "run", "-g", "gan", "-d", "dct", *TINY, "--set", "generator.training.kimg=500")
+    while not list(tmp_path.glob("runs/work/*/log.jsonl")) and process.is_alive():
+        threading.Event().wait(0.02)  # until the training plays
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert "stopped; the same command continues where it was" in (tmp_path / "err").read_text()

@@ -1,7 +1,6 @@
-"""Twelve steps of some small trainings, by one process or by several: `python joint_training.py FACES OUT`."""
+"""Twelve steps of some small trainings, by one process or by several."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,9 @@ def _train(name: str, faces: Path, out: Path, processes: ProcessGroup) -> tuple[
     return losses, [float(parameter.double().sum()) for parameter in trainer.averaged.network.parameters()]
 
 
-if __name__ == "__main__":
+def train_jointly(faces: Path, out: Path) -> None:
+    """As one process of a group: `train_all` into OUT/SIZE.json."""
     joined = ProcessGroup.join(torch.device("cpu"))
-    result = train_all(Path(sys.argv[1]), Path(sys.argv[2]), joined)
+    result = train_all(faces, out, joined)
     if joined.first:
-        Path(sys.argv[2], f"{joined.size}.json").write_text(json.dumps(result))
+        (out / f"{joined.size}.json").write_text(json.dumps(result))

@@ -3,37 +3,52 @@
 import json
 import os
 import socket
-import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
-from joint_training import train_all
+from joint_training import train_all, train_jointly
 
+from benchmarks.cli import main
 from forge.core.distributed import ProcessGroup
 from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
 
 
-def launch(processes: int, *arguments: str) -> None:
+def launch(processes: int, work: Callable[[], None]) -> None:
+    """Do some work in several processes of a group; they are copies of this one, which has imported everything."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared |= {"WORLD_SIZE": str(processes), "GLOO_SOCKET_IFNAME": "lo"}
-    running = [
-        subprocess.Popen([sys.executable, *arguments], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(processes)
-    ]
-    assert [process.wait(timeout=240) for process in running] == [0] * processes
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+    shared |= {"GLOO_SOCKET_IFNAME": "lo"}
+
+    def member(rank: int) -> None:
+        os.environ |= shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        work()
+
+    running = [get_context("fork").Process(target=member, args=(rank,)) for rank in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(240)
+    assert [process.exitcode for process in running] == [0] * processes
+
+
+def run_bench(arguments: list[str]) -> None:
+    sys.argv = ["bench", *arguments]
+    main.main()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names the loopback interface as Linux does")
 def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
     faces = make_set("faces", {"forge": 80}).path
-    launch(2, str(Path(__file__).with_name("joint_training.py")), str(faces), str(tmp_path))
+    launch(2, partial(train_jointly, faces, tmp_path))
     both = json.loads((tmp_path / "2.json").read_text())
     for name, (losses, weights) in train_all(faces, tmp_path, ProcessGroup()).items():
         two, two_weights = both[name]
@@ -49,7 +64,7 @@ def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
     settings += ["--set", "data.resolution=16", "--set", "quality={n: 16, face_n: 1}"]
     command = ["run", "--generator", "gan", "--detector", "dct", "--preset", "smoke", "--quiet", *settings]
     places = ["--store", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"), "--name", "two"]
-    launch(2, "-m", "benchmarks.cli.main", *command, *places)
+    launch(2, partial(run_bench, [*command, *places]))
     assert (tmp_path / "reports" / "two" / "index.html").is_file()
     manifests = [json.loads(file.read_text()) for file in Path(tmp_path, "runs").rglob("manifest.json")]
     trained = [manifest for manifest in manifests if manifest["stage"].startswith("train ")]
