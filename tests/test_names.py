@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +30,11 @@ MAX_QUESTIONS = 0  # module docstrings that are an indirect question ("Who may a
 def sources(paths: list[Path]) -> list[Path]:
     """List the Python files of some folders and files."""
     return sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
@@ -63,7 +69,7 @@ def count(files: list[Path]) -> tuple[int, dict[Path, list[tuple[str, int]]]]:
     """Return the number of bindings in some files, and per file those with a filler name."""
     total, fillers = 0, {}
     for file in files:
-        bound = list(bindings(ast.parse(file.read_text(encoding="utf-8"))))
+        bound = list(bindings(parsed(file)))
         total += len(bound)
         fillers[file] = [(name, line) for name, line in bound if is_filler(name)]
     return total, fillers
@@ -71,7 +77,7 @@ def count(files: list[Path]) -> tuple[int, dict[Path, list[tuple[str, int]]]]:
 
 def questions(files: list[Path]) -> list[Path]:
     """List the files whose module docstring is an indirect question."""
-    return [file for file in files if is_question(ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")]
+    return [file for file in files if is_question(ast.get_docstring(parsed(file)) or "")]
 
 
 def shipped() -> list[Path]:
@@ -113,7 +119,7 @@ def main(arguments: list[str]) -> None:
         if names:
             print(f"{len(names):4d} {file}: " + " ".join(f"{name}:{line}" for name, line in names))
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 docstring = ast.get_docstring(node) or ""
                 if is_question(docstring):

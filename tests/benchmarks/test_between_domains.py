@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic import SPARING
 
 from forge.faces.faceset import FaceSet
 
@@ -32,12 +33,8 @@ WHERE = ("--store", "s", "--reports", "r")
 
 def test_a_run_between_domains_is_reported_shown_and_used_on_own_photos(bench, tmp_path):
     domains = "generator.domains={gender: [female, male]}"
-    # one photo a person, so that both genders are in the few photos of each half
-    short = (
-        "data.options.images_per_person=1", "data.resolution=16", "generator.training.kimg=0.5", "quality.n=32",
-        "quality.face_n=1",
-    )  # fmt: skip
-    options = [part for setting in (domains, *short) for part in ("--set", setting)]
+    short = ("data.resolution=16", "generator.training.kimg=0.5", "images={train: 32, val: 16, test: 24}")
+    options = [*SPARING, *(part for setting in (domains, *short) for part in ("--set", setting))]
     code, _, err = bench(*RUN, *options)
     assert code == 0, err
     results = json.loads((tmp_path / "r/moved/results.json").read_text())

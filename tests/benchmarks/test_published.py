@@ -1,4 +1,4 @@
-"""What this repository publishes: suites come out again, the README says the same, and no photo is in them."""
+"""What this repository publishes: suites come out again, README and lists say the same, and no photo is in them."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic import call_bench
 
+from benchmarks.cli import leaderboard
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, written_files
 
 pytestmark = pytest.mark.e2e
@@ -36,7 +37,23 @@ def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
     assert check_files(folder, files - {SUMS}) and written_files(folder) == files
 
 
-def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def ranked_once():
+    """`bench leaderboard` ranks each committed suite once, whatever is printed of it."""
+    known, rank = {}, leaderboard.sheet_of
+
+    def remembered(*reports, by=None):
+        key = (*(report.name for report in reports), by)
+        if key not in known:
+            known[key] = rank(*reports, by=by)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaderboard, "sheet_of", remembered)
+        yield
+
+
+def test_the_readme_shows_the_leaderboards_that_the_scores_give(ranked_once, tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", readme, re.DOTALL)
@@ -55,3 +72,16 @@ def test_no_photo_is_published_and_pages_stay_small(name):
     assert 'alt="Real face' not in page
     assert len(page.encode()) < 3_000_000
     assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < PUBLISHED[name][1]
+
+
+@pytest.mark.parametrize("name", ["faces64-quick", "dcgan-xception-rendered-quick"])
+def test_the_list_of_runs_names_the_leader_of_the_leaderboard_and_each_generator_once(
+    name, ranked_once, tmp_path, monkeypatch, capsys
+):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    runs = json.loads(bench("list", "runs", "--json", "--reports", str(REPORTS))[1])
+    row = next(run for run in runs if run["name"] == name)
+    board = json.loads(bench("leaderboard", name, "--format", "json", "--reports", str(REPORTS))[1])
+    assert row["leader"].startswith(f"{board['lines'][0]['detector']} 0.") and row["leader"].endswith(board["primary"])
+    generators = row["generators"].split(", ")
+    assert len(generators) == len(set(generators))

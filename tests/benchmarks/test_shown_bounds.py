@@ -3,11 +3,9 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import call_bench
 from test_leaderboard import suite
 
 from benchmarks.cli.leaderboard import print_sheet
@@ -17,8 +15,6 @@ from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.reproduce import Value, verdict
 
 pytestmark = pytest.mark.e2e
-
-REPORTS = Path(__file__).parents[2] / "reports"
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +67,3 @@ def test_values_near_one_are_told_apart(sheet, capsys):
     )
     print_sheet(Sheet(board, "a suite", 1, {}))
     assert {"0.9999", "0.998"} <= set(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize("name", ["faces64-quick", "dcgan-xception-rendered-quick"])
-def test_the_list_of_runs_names_the_leader_of_the_leaderboard_and_each_generator_once(
-    name, tmp_path, monkeypatch, capsys
-):
-    bench = call_bench(tmp_path, monkeypatch, capsys)
-    runs = json.loads(bench("list", "runs", "--json", "--reports", str(REPORTS))[1])
-    row = next(run for run in runs if run["name"] == name)
-    board = json.loads(bench("leaderboard", name, "--format", "json", "--reports", str(REPORTS))[1])
-    assert row["leader"].startswith(f"{board['lines'][0]['detector']} 0.") and row["leader"].endswith(board["primary"])
-    generators = row["generators"].split(", ")
-    assert len(generators) == len(set(generators))

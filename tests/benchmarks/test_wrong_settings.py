@@ -154,10 +154,13 @@ def test_a_closed_output_stops_no_work(tmp_path):
     command = " ".join((*BENCH, *RUN))
     closed = subprocess.run(f"{command} >&-", shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert (closed.returncode, closed.stderr) == (0, "")
-    headed = subprocess.run(
-        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (headed.returncode, headed.stderr) == (0, "") and headed.stdout.startswith("prepare rendered")
+    reader, writer = os.pipe()
+    headed = start_bench(tmp_path, *RUN, reader=reader, out=writer)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:  # as `| head -1` does
+        assert pipe.readline().startswith("prepare rendered")
+    headed.join()
+    assert (headed.exitcode, (tmp_path / "err").read_text()) == (0, "")
 
 
 def test_what_is_written_after_the_reader_left_is_lost(tmp_path):

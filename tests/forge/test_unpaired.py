@@ -260,7 +260,7 @@ def test_a_translator_is_continued_to_the_same_bytes_and_remakes_its_forgeries(n
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     for out in (straight, resumed):
         out.mkdir()
-    options = {"domains": requested, "kimg": 0.48, "sample_every_kimg": 0.15}
+    options = {"domains": requested, "kimg": 0.48, "sample_every_kimg": 0.15, "health_every_kimg": 0.24}
     options |= {"pool": 30} if name == "cyclegan" else {}
     train(unpaired_training(real, tmp_path / "x", name, **options), straight, silent)
     monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)

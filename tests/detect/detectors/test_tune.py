@@ -19,6 +19,7 @@ from detect.tuning.svd import SplitLinear
 from forge.core.errors import InputError
 
 NAME = "tune:test_vit"
+pytestmark = pytest.mark.xdist_group(NAME)  # with its case in test_families.py: one process imports peft
 
 
 def tuned(**settings):
