@@ -75,6 +75,10 @@ class CorruptError(BenchError):
     """Something stored is not what was stored: a changed byte, a missing file, a truncated write."""
 
 
+class UnreachableError(BenchError):
+    """Something on another machine cannot be reached, or refuses: what works without it goes on."""
+
+
 class DetectorError(BenchError):
     """The scores of a fitted detector cannot be used: not finite, too large, or dependent on the batch."""
 

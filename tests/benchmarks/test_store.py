@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -187,8 +188,6 @@ def test_a_second_run_finds_everything(tmp_path, chain):
 
 
 def test_only_what_is_needed_runs(tmp_path, chain):
-    import shutil
-
     store = Store(tmp_path)
     run(chain, store)
     shutil.rmtree(store.folder("first", chain[0].key))
@@ -279,7 +278,9 @@ def test_what_is_damaged_and_kept_is_no_result(tmp_path):
 def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kept(tmp_path):
     store = Store(tmp_path)
     folder = publish(store)
-    halves = [tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "fit-busy")]
+    halves = [
+        tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "score-pairs-busy")
+    ]
     for half in halves:
         (half / "deep").mkdir(parents=True)
         (half / "deep" / "weights").write_bytes(b"12")
@@ -290,3 +291,16 @@ def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kep
     assert [half.exists() for half in halves] == [False, False, True]
     store.tidy()
     assert not halves[2].exists() and unknown.is_dir() and store.find("train", "k") == folder
+
+
+def test_of_two_results_of_one_key_the_first_stays(tmp_path):
+    store = Store(tmp_path)
+    with store.publish("train", "k") as late:
+        (late / "weights").write_bytes(b"late")
+        write_manifest(late, **FIELDS)
+        first = publish(store)  # by a process that took the claim of this one over
+    assert (first / "weights").read_bytes() == b"1234" and store.find("train", "k") == first
+    assert [path.name for path in first.parent.iterdir()] == ["train-k"]
+    (first / "weights").unlink()
+    with pytest.raises(OSError), store.publish("train", "other") as late:
+        shutil.rmtree(late)
