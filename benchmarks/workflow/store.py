@@ -288,13 +288,14 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest.model_validate(read_signed_json(folder / "manifest.json"))
 
 
-def check(folder: Path, action: str, key: str) -> str | None:
+def check(folder: Path, action: str, key: str, *, thorough: bool = False) -> str | None:
     """Return what is wrong with the stored result of a stage, or None.
 
     Args:
         folder: its folder.
         action: of the stage, e.g. "train".
         key: of the stage.
+        thorough: read every byte also of results above CHECK_BYTES.
     """
     try:
         manifest = read_manifest(folder)
@@ -303,7 +304,7 @@ def check(folder: Path, action: str, key: str) -> str | None:
     # two keys that share 16 digits, or a folder that was renamed by hand
     if (manifest.action, manifest.key) != (action, key):
         return f"it is the result of another stage, {manifest.stage[:80]}"
-    small = sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
+    small = thorough or sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
     # Size first, which costs one stat: a cut-off copy is found without reading it.
     for name, entry in manifest.files.items():
         file = folder / name
