@@ -36,12 +36,12 @@ def overview(store: Path, reports: Path, as_json: bool) -> None:
         highlight=False,
     )
     if facts["actions"]:
-        console.print(_table(facts["actions"], {"action": "action", "results": "results", "bytes": "size"}))
+        console.print("", _table(facts["actions"], {"action": "action", "results": "results", "bytes": "size"}))
     if facts["runs"]:
         columns = {"run": "run", "results": "results", "bytes": "needs", "alone": "alone", "missing": "not here"}
-        console.print(_table(facts["runs"], columns))
+        console.print("", _table(facts["runs"], columns))
     for sentence in _remarks(facts):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(f"\n{sentence}", highlight=False, markup=False)
 
 
 def gc(yes: bool, hours: float, checkpoints: bool, store: Path, reports: Path, as_json: bool) -> None:
@@ -57,7 +57,8 @@ def gc(yes: bool, hours: float, checkpoints: bool, store: Path, reports: Path, a
         print(json.dumps({"removals": rows, "bytes": total, "removed": count, "freed": freed}, indent=1))
         return
     if not removals:
-        print(f"nothing in {opened.root}/ can go: reports need it, or it is younger than {hours:g} hours")
+        young = f", or is younger than {hours:g} hours" if hours else ""
+        print(f"nothing in {opened.root}/ can go: a report needs it, a process works on it{young}")
         return
     if yes:
         kept = len(removals) - count
@@ -152,7 +153,7 @@ def _facts(inventory: Inventory) -> dict[str, Any]:
     aside = [folder for folder in sorted(store.root.glob("results/*.damaged-*")) if folder.is_dir()]
     return {
         "store": str(store.root),
-        "remote": store.remote or "",
+        "remote": store.copy.address if store.copy else "",
         "results": len(inventory.results),
         "bytes": inventory.bytes,
         "free": shutil.disk_usage(nearest).free,

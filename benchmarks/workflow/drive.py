@@ -31,7 +31,8 @@ def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
     state: dict[str, str] = {}
     for stage in stages:
         try:
-            state[stage.key] = "cached" if store.find(stage.action, stage.key) else "missing"
+            # not `find`, which would fetch results that nothing needs here from a store elsewhere
+            state[stage.key] = "cached" if store.has(stage.action, stage.key) else "missing"
         except DamagedError as error:
             state[stage.key] = f"run: damaged ({error.problem})"
     # Depth-first from the report, the last stage: what only serves cached results is not computed again, also where the
@@ -84,9 +85,10 @@ def execute(
     compute = context.compute
     engine = engine or SerialEngine(store, context, EngineOptions(threads=compute.threads))
     schedule = Schedule(stages, state, cached, threads=compute.threads, device=compute.device, estimates=estimates)
-    return Driver(
-        schedule, engine or SerialEngine(store, context, EngineOptions(threads=compute.threads)), observer
-    ).run()
+    executed = Driver(schedule, engine, observer).run()
+    if not executed.report.is_dir():  # only a store elsewhere has it
+        store.find(stages[-1].action, stages[-1].key)
+    return executed
 
 
 class Driver:

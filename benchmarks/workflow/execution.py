@@ -131,7 +131,7 @@ def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Conte
         # One rename publishes result and manifest together. The manifest is written last, since it lists every other
         # file.
         with store.publish(stage.action, stage.key) as out:
-            inputs = {before.key: folders[before.key] for before in stage.inputs.values()}
+            inputs = {before.key: _input(before, folders, store) for before in stage.inputs.values()}
             facts = stage.run(Job(inputs, out, work, observed))
             write_manifest(
                 out,
@@ -167,3 +167,13 @@ def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Conte
             "what was finished before is kept, the same command continues"
         ) from error
     return store.folder(stage.action, stage.key)
+
+
+def _input(stage: Stage, folders: Mapping[str, Path], store: Store) -> Path:
+    """Return the folder of an input's result, fetched now if only a store elsewhere has it."""
+    if (folder := folders[stage.key]).is_dir():
+        return folder
+    fetched = store.find(stage.action, stage.key)
+    if fetched is None:
+        raise BenchError(f"{stage.name} is no longer in {store.root}/; the same command makes it again")
+    return fetched

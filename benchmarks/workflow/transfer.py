@@ -109,6 +109,8 @@ def import_run(file: Path, store: Store, reports: Path, *, overwrite: bool = Fal
             room.
         CorruptError: a byte was changed, a file is missing, or an entry does not belong there.
     """
+    if not file.exists():
+        raise InputError(f"{file} is not there; name a file that `bench store export` wrote")
     with open_regular(file) as opened:
         size = file.stat().st_size
         store.root.mkdir(parents=True, exist_ok=True)

@@ -5,17 +5,21 @@ import shutil
 import uuid
 from pathlib import Path
 
+import fake_stages
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 from test_claims import ELSEWHERE, Clock, nothing
 
 from benchmarks import places
-from benchmarks.workflow import claims, remote_claims
+from benchmarks.terminal import Silent
+from benchmarks.workflow import claims, drive, remote_claims
 from benchmarks.workflow.remote import Remote
 from benchmarks.workflow.remote_claims import RemoteClaims
+from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store, write_manifest
 from forge.core.errors import BenchWarning, InputError
+from forge.core.progress import silent
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,16 @@ def address(request, tmp_path):
     where = {"memory": f"memory://{uuid.uuid4().hex}", "file": f"file://{tmp_path}/shared",
              "s3": f"s3://bucket/{uuid.uuid4().hex}"}  # fmt: skip
     return where[request.param]
+
+
+class Watch(Silent):
+    """Keeps the ends of stages."""
+
+    def __init__(self):
+        self.events = []
+
+    def finished(self, stage, *, cached, seconds):
+        self.events.append(f"{'cached' if cached else 'ran'} {stage.name}")
 
 
 def publish(store, key="k" * 20, weights=b"1234"):
@@ -139,6 +153,26 @@ def test_an_upload_that_was_cut_off_is_not_looked_at(tmp_path, address, monkeypa
             folder = publish(here)
     assert there.find("train", KEY) is None and here.find("train", KEY) == folder
     assert here.copy.push(folder.name, folder) and there.copy.push(folder.name, folder) is False
+
+
+def test_a_run_fetches_only_what_it_reads(tmp_path):
+    address = f"memory://{uuid.uuid4().hex}"
+    here, there = Store(tmp_path / "here", address), Store(tmp_path / "there", address)
+    stages = fake_stages.grid()
+    context = Context(None, fake_stages.NoDevice("cpu"), 1, silent)
+    report = drive.execute(stages, here, context, Watch()).report
+    there.copy.refresh()
+    assert set(drive.status(stages, there).values()) == {"cached"} and not (tmp_path / "there").exists()
+    fetched = drive.execute(stages, there, context, Watch()).report
+    assert (fetched / "text").read_text() == (report / "text").read_text()
+    assert [path.name for path in (tmp_path / "there/results").iterdir()] == [fetched.name]
+    there.copy.set_aside(fetched.name)  # it is to be made again, from the scores alone
+    shutil.rmtree(fetched)
+    watch = Watch()
+    drive.execute(stages, there, context, watch)
+    assert [event for event in watch.events if event.startswith("ran")] == [f"ran {stages[-1].name}"]
+    read = {there.folder(stage.action, stage.key) for stage in (stages[-1], *stages[-1].inputs.values())}
+    assert {*(tmp_path / "there/results").iterdir()} == read
 
 
 def memory(path="/leases"):
