@@ -36,7 +36,7 @@ from forge.core.errors import BenchWarning, UnknownNameError
 from forge.core.registry import allow_files
 
 if TYPE_CHECKING:
-    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.observer import Observer
     from forge.core.compute import PrecisionAsked
 
 __all__ = ["Report", "Suite", "load", "run"]
@@ -102,7 +102,8 @@ def run(
         threads: processor threads, on which results of a training depend (default: OMP_NUM_THREADS, else all cores).
         workers: processes that read photos; 1: this one. More than one start new interpreters, so that a script needs
             an `if __name__ == "__main__":` guard; a notebook does not.
-        store: folder of results and checkpoints (default: the environment's BENCH_HOME, else runs).
+        store: folder of results and checkpoints (default: the environment's BENCH_HOME, else runs), or the address of
+            a store on another machine, as s3://bucket/prefix.
         reports: parent folder of reports (default: the environment's BENCH_REPORTS, else reports).
         overwrite: replace a report of the same name that another call made, or the same one of other photos.
         quiet: print nothing.
@@ -118,6 +119,7 @@ def run(
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     stages, folder = Store(store_folder(store)), reports_folder(reports)
+    stages.reach()
     # Allowed is code that the arguments of this call name. A suite file is read below and adds nothing to it: what is
     # read from a disk never names code that is then imported.
     file = find_suite(str(suite)) if suite else None

@@ -1,18 +1,58 @@
-"""Default folders of results and reports: two environment variables, else two folders of the current one."""
+"""Default folders of results and reports: two environment variables, else two folders of the current one.
+
+In place of its folder a store may be named by an address, as s3://bucket/prefix: its results are copied there and read
+from there, by way of the folder that would be used without it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-STORE_VARIABLE, REPORTS_VARIABLE = "BENCH_HOME", "BENCH_REPORTS"
+from forge.core.errors import InputError, quoted
+
+STORE_VARIABLE, REPORTS_VARIABLE, REMOTE_VARIABLE = "BENCH_HOME", "BENCH_REPORTS", "BENCH_REMOTE"
 STORE, REPORTS = Path("runs"), Path("runs/reports")
 PUBLISHED = Path("reports")  # of a checkout: published reports, which are read by name and never written by default
+
+# protocol, then at least one slash: `Path` makes one of two
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
 def store_folder(given: str | Path | None = None) -> Path:
     """Return the folder of results and checkpoints: what is given, else BENCH_HOME, else runs/."""
     return Path(given or os.environ.get(STORE_VARIABLE) or STORE)
+
+
+def store_parts(given: str | Path) -> tuple[Path, str]:
+    """Return the folder of a store and the address of its copy elsewhere, "" where there is none.
+
+    Args:
+        given: a folder, whose copy BENCH_REMOTE may name, or an address, whose folder is BENCH_HOME or runs/.
+
+    Raises:
+        InputError: BENCH_REMOTE is no address.
+    """
+    if (address := address_of(given)) is not None:
+        folder = os.environ.get(STORE_VARIABLE) or STORE
+        return (STORE if address_of(folder) else Path(folder)), address
+    remote = os.environ.get(REMOTE_VARIABLE) or ""
+    if remote and address_of(remote) is None:
+        raise InputError(f"{REMOTE_VARIABLE}={quoted(remote)} is no address; write one as s3://bucket/prefix")
+    return Path(given), address_of(remote) or ""
+
+
+def address_of(given: str | Path) -> str | None:
+    """Return an address that fsspec understands, also of a `Path` made of one; None of a folder's path.
+
+    >>> address_of(Path("file:///shared/store")), address_of("runs")
+    ('file:///shared/store', None)
+    """
+    parts = _ADDRESS.fullmatch(str(given))
+    if parts is None:
+        return None
+    return f"{parts[1]}://{'/' if parts[1] in ('file', 'local') else ''}{parts[2]}"
 
 
 def reports_folder(given: str | Path | None = None) -> Path:

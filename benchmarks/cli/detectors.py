@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
+from benchmarks.places import store_parts
 from benchmarks.workflow.program import program_digest
 from detect.detectors.facts import MethodFacts, facts_of, facts_of_class
 from detect.detectors.registry import DETECTORS, EXAMPLES
@@ -84,7 +85,7 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         count: build the networks that are not remembered, which takes some seconds.
     """
     # Keyed by name, settings and the digest of detect/: a change of the code counts again.
-    file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
+    file, program, known = store_parts(store)[0] / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
         known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}
     remembered = dict(known)  # a copy, to see whether anything changed

@@ -12,7 +12,7 @@ import packaging.requirements as req
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
+from benchmarks.places import REMOTE_VARIABLE, REPORTS_VARIABLE, STORE_VARIABLE, store_parts
 from benchmarks.speed.precision import measure_gains
 from forge.core.compute import Compute, choose_device, set_threads, tune_allocator
 from forge.core.execution import execution_table
@@ -108,6 +108,7 @@ def _measure(*, as_json: bool) -> None:
 
 def _folders(store: Path, reports: Path) -> list[Row]:
     rows = []
+    store, remote = store_parts(store)
     for name, folder, variable in (("store", store, STORE_VARIABLE), ("reports", reports, REPORTS_VARIABLE)):
         # The folder itself may not exist yet; the disk is that of the nearest one above it.
         here = folder
@@ -120,6 +121,8 @@ def _folders(store: Path, reports: Path) -> list[Row]:
             advice = f"not writable; use --{name} DIR or {variable}"
         # empty advice says how to move the folder
         rows.append((name, f"{folder} ({free:.0f} GiB free)", advice or f"--{name} or {variable} moves it"))
+    if remote:
+        rows.append(("store elsewhere", remote, f"results are read from there and copied to it ({REMOTE_VARIABLE})"))
     faces = Path(os.environ.get("BENCH_FACES", "../shared/faces"))
     rows.append(("photos for the tests", str(faces) if faces.is_dir() else "none", ""))
     return rows

@@ -44,6 +44,7 @@ COMMANDS = {
     "export": ("benchmarks.cli.commands.export:app", "Export test images for detectors that run elsewhere."),
     "submit": ("benchmarks.cli.commands.submit:submit", "Rank a detector from scores computed elsewhere."),
     "reproduce": ("benchmarks.cli.commands.reproduce:reproduce", "Compute a published table again and compare it."),
+    "store": ("benchmarks.cli.commands.store:app", "Show, clean, export, import or verify stored results."),
     "serve": ("benchmarks.cli.commands.serve:serve", "Show reports in a browser and try detectors on photos."),
     "doctor": ("benchmarks.cli.commands.doctor:doctor", "Check versions, devices, precision and disk space."),
     "speed": ("benchmarks.cli.commands.speed:speed", "Measure speed on this machine."),

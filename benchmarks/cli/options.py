@@ -11,7 +11,12 @@ from benchmarks import places
 
 Store = Annotated[
     # --store wins over the variable, the variable over the default
-    Path, typer.Option("--store", envvar=places.STORE_VARIABLE, help="Folder of results and checkpoints.")
+    Path,
+    typer.Option(
+        "--store",
+        envvar=places.STORE_VARIABLE,
+        help="Folder of results and checkpoints, or address of a store elsewhere, e.g. s3://bucket/prefix.",
+    ),
 ]
 Reports = Annotated[Path, typer.Option("--reports", envvar=places.REPORTS_VARIABLE, help="Folder of the reports.")]
 Device = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda or cuda:N.")]

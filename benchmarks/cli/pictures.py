@@ -183,7 +183,7 @@ def folder_of_pictures(out: Path, trained: TrainedGenerator, store: Path) -> Pat
         InputError: it lies in the store or in the training's own directory, or is no folder.
     """
     # Pictures in the store would be foreign files in a checked result.
-    for stored in (store, training_folder(trained)):
+    for stored in (Store(store).root, training_folder(trained)):
         if out.resolve().is_relative_to(stored.resolve()):
             raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
     if out.exists() and not out.is_dir():

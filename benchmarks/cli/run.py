@@ -19,7 +19,7 @@ from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.disk import check_places, check_room
-from benchmarks.workflow.engines.local import status
+from benchmarks.workflow.drive import status
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context
@@ -105,8 +105,9 @@ def run(
     every = [resolve(part, device=chosen, file=suite) for part in parts]
     notes += notes_of(every[0])  # all sources are tested on the same photos from elsewhere
     # Cheap checks of places before planning, which reads all photos' names and imports torch.
-    check_places(store=store, reports=reports)
     opened = Store(store)
+    check_places(store=opened.root, reports=reports)
+    opened.reach()
     check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]

@@ -22,6 +22,10 @@ def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
     places = {"store": ("BENCH_HOME", tmp_path / "kept"), "reports": ("BENCH_REPORTS", elsewhere)}
     for what, (variable, folder) in places.items():
         assert rows[what]["found"].startswith(f"{folder} (") and variable in rows[what]["advice"]
+    assert "store elsewhere" not in rows
+    address = json.loads(bench("doctor", "--json", "--store", "memory://shared")[1])
+    rows = {row["what"]: row["found"] for row in address}
+    assert rows["store"].startswith(str(tmp_path / "kept")) and rows["store elsewhere"] == "memory://shared"
     assert [run["name"] for run in json.loads(bench("list", "runs", "--json")[1])] == ["mine"]
     assert load("mine").name == "mine" and completion.runs("mi") == ["mine"]
     assert json.loads(bench("list", "runs", "--json", "--reports", "none")[1]) == []  # a flag wins

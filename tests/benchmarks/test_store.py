@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workflow.engines import local
+from benchmarks.workflow import drive
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.core.compute import Compute
@@ -164,7 +165,7 @@ def chain():
 
 def run(stages, store):
     watch = Watch()
-    folders = local.execute(stages, store, Context(None, Compute(), 1, silent), watch).folders
+    folders = drive.execute(stages, store, Context(None, Compute(), 1, silent), watch).folders
     return folders, watch
 
 
@@ -187,12 +188,10 @@ def test_a_second_run_finds_everything(tmp_path, chain):
 
 
 def test_only_what_is_needed_runs(tmp_path, chain):
-    import shutil
-
     store = Store(tmp_path)
     run(chain, store)
     shutil.rmtree(store.folder("first", chain[0].key))
-    assert local.status(chain, store)[chain[0].key] == "skip: nothing needs it"
+    assert drive.status(chain, store)[chain[0].key] == "skip: nothing needs it"
     _, watch = run(chain, store)
     assert watch.events == ["cached second b", "cached third c"]
     shutil.rmtree(store.folder("third", chain[2].key))
@@ -205,7 +204,7 @@ def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, chain):
     run(chain, store)
     folder = store.folder("second", chain[1].key)
     (folder / "text").write_text("xx")
-    assert local.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
+    assert drive.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
     folders, watch = run(chain, store)
     assert (folders[chain[1].key] / "text").read_text() == "ab"
     assert "damaged (text was changed); kept as second-" in watch.notes[0]
@@ -279,7 +278,9 @@ def test_what_is_damaged_and_kept_is_no_result(tmp_path):
 def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kept(tmp_path):
     store = Store(tmp_path)
     folder = publish(store)
-    halves = [tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "fit-busy")]
+    halves = [
+        tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "score-pairs-busy")
+    ]
     for half in halves:
         (half / "deep").mkdir(parents=True)
         (half / "deep" / "weights").write_bytes(b"12")
@@ -290,3 +291,16 @@ def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kep
     assert [half.exists() for half in halves] == [False, False, True]
     store.tidy()
     assert not halves[2].exists() and unknown.is_dir() and store.find("train", "k") == folder
+
+
+def test_of_two_results_of_one_key_the_first_stays(tmp_path):
+    store = Store(tmp_path)
+    with store.publish("train", "k") as late:
+        (late / "weights").write_bytes(b"late")
+        write_manifest(late, **FIELDS)
+        first = publish(store)  # by a process that took the claim of this one over
+    assert (first / "weights").read_bytes() == b"1234" and store.find("train", "k") == first
+    assert [path.name for path in first.parent.iterdir()] == ["train-k"]
+    (first / "weights").unlink()
+    with pytest.raises(OSError), store.publish("train", "other") as late:
+        shutil.rmtree(late)

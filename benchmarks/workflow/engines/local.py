@@ -1,251 +1,223 @@
-"""The local engine: one stage after another in this process."""
+"""The local engine: a pool of worker processes on this machine."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
 import time
-import traceback
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess, SpawnProcess
+from types import TracebackType
 
-from benchmarks.workflow.environment import describe_environment, peak_memory_mb, reset_peak_memory
-from benchmarks.workflow.stage import Activity, Collecting, Context, Job, Stage
-from benchmarks.workflow.stages.evaluate import Evaluate
-from benchmarks.workflow.stages.score import Score
-from benchmarks.workflow.store import DamagedError, Store, write_manifest
-from forge.core.errors import BenchError, DetectorError, InputError
-from forge.core.files import explain_os_error, write_text
-from forge.core.progress import ProgressEvent
+from benchmarks.workflow.engines.base import Busy, Engine, EngineOptions, Event, Failed, Finished, Lost, Task, Tell
+from benchmarks.workflow.engines.worker import Ready, Refused, Setup, work
+from benchmarks.workflow.stage import Context
+from benchmarks.workflow.store import Store
+from forge.core.errors import BenchError, InputError
+from forge.core.progress import silent
+from forge.core.registry import allowed_paths, loaded_paths
 
+GRACE_SECONDS = 8.0  # for checkpoints after Ctrl-C; then workers are killed
+# Imported once, by the server that workers are forked from.
+_PRELOADED = ["benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas"]
 
-class Observer(Protocol):
-    """Shows or records what an engine does."""
-
-    def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
-        """Take note that a run begins; `todo` are the keys of the stages that have no result yet."""
-
-    def started(self, stage: Activity) -> None:
-        """Take note that a stage begins."""
-
-    def progressed(self, stage: Activity, event: ProgressEvent) -> None:
-        """Take note of the progress of a stage."""
-
-    def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
-        """Take note that a stage's result is there."""
-
-    def noted(self, text: str) -> None:
-        """Show a sentence that a person should know."""
+_PROCESS: type[ForkServerProcess] | type[SpawnProcess] = ForkServerProcess if sys.platform == "linux" else SpawnProcess
 
 
-def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
-    """Return what would happen to each stage: key -> "cached", "run: no result yet", "run: damaged …" or "skip: …".
+@dataclass(eq=False)
+class _Worker:
+    """A process and what it works on."""
 
-    A stage whose result is missing is skipped when everything that would read it is there.
-    """
-    state: dict[str, str] = {}
-    for stage in stages:
-        try:
-            state[stage.key] = "cached" if store.find(stage.action, stage.key) else "missing"
-        except DamagedError as error:
-            state[stage.key] = f"run: damaged ({error.problem})"
-    needed: set[str] = set()
-
-    def need(stage: Stage) -> None:
-        if stage.key not in needed and state[stage.key] != "cached":
-            needed.add(stage.key)
-            for before in stage.inputs.values():
-                need(before)
-
-    # Depth-first from the report, the last stage: what only serves cached results is not computed again, also where the
-    # store no longer has it.
-    need(stages[-1])
-    # A damaged result is set aside and computed anew in any case, so that its inputs must be there too.
-    for stage in stages:
-        if state[stage.key].startswith("run"):
-            need(stage)
-    for stage in stages:
-        if state[stage.key] == "missing":
-            work = store.work(stage.key).is_dir()  # left by a call that was stopped or killed
-            reason = "run: continue from its checkpoint" if work else "run: no result yet"
-            state[stage.key] = reason if stage.key in needed else "skip: nothing needs it"
-    return state
+    process: ForkServerProcess | SpawnProcess
+    connection: Connection
+    name: str
+    device: str
+    ready: bool = False
+    open: set[str] = field(default_factory=set)  # keys of its task that have not ended
 
 
-@dataclass(frozen=True)
-class Executed:
-    """Results of the stages of a run.
+class LocalEngine(Engine):
+    """Runs tasks in processes that are started as they are needed, each with threads and a GPU of its own.
 
-    Attributes:
-        folders: key -> directory, for every stage whose result is there.
-        failures: key -> error, for every stage that failed by itself; what needs it is not there either.
-        report: where the last stage's result is.
-    """
-
-    folders: Mapping[str, Path]
-    failures: Mapping[str, BenchError]
-    report: Path
-
-
-def execute(stages: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Executed:
-    """Compute every needed stage that the store lacks; what does not depend on a failed one is computed nevertheless.
-
-    Args:
-        stages: each after what it needs; evaluation and report, the last two, leave out what failed.
-        store: where results lie.
-        context: device, workers, source.
-        observer: shows what happens.
+    On Linux workers are forked from a server that has imported torch once; elsewhere each is spawned.
 
     Raises:
-        BenchError: a stage failed without which there is no report; everything finished before stays in the store.
+        InputError: the source or the context of the run cannot be sent to another process.
     """
-    folders: dict[str, Path] = {}
-    failures: dict[str, BenchError] = {}
-    lost: set[str] = set()  # keys of what failed and of what needs it
-    replaced: dict[str, Stage] = {}  # key of a reduced stage before -> the stage after
-    state = status(stages, store)
-    needed = [stage for stage in stages if not state[stage.key].startswith("skip")]
-    observer.planned(needed, {stage.key for stage in needed if state[stage.key] != "cached"})
-    for planned in stages:
-        # Evaluation and report shrink to what is there; a changed input changes their key, so that a later call without
-        # failures computes both anew instead of finding the reduced ones.
-        stage = planned
-        if failures and isinstance(planned, Collecting):
-            reasons = {failed.name: str(failures[failed.key]) for failed in stages if failed.key in failures}
-            # scores of a fit that is unusable on one set are left out on all
-            usable = {*folders} - _unusable(stages, failures)
-            stage = replaced[planned.key] = planned.without_failed(usable, reasons, replaced)
-        elif state[stage.key].startswith("skip"):
-            continue
-        # A cached result is used although an input of it failed this time: it was made when the input was there.
-        elif state[stage.key] != "cached" and any(before.key in lost for before in stage.inputs.values()):
-            lost.add(stage.key)
-            continue
-        if isinstance(stage, Evaluate) and not stage.scores:  # there is no table to write a report of
-            break
-        if state.get(stage.key) != "cached":  # a reduced stage has a key that `state` does not know
-            observer.started(stage)
+
+    name = "local"
+
+    def __init__(self, store: Store, context: Context, options: EngineOptions) -> None:
+        super().__init__(store, context, options)
+        self._workers: list[_Worker] = []
+        self._number = 0
+        self._lost: list[Lost] = []
+        # photos are read by all workers at once: together they start no more processes than were asked for
+        context = replace(context, on_progress=silent, workers=max(1, context.workers // options.jobs))
         try:
-            folders[stage.key] = _ensure(stage, folders, store, context, observer)
-        except BenchError as error:
-            # wrong input is for people to correct first; a full disk fails everything
-            if not stage.optional or isinstance(error, InputError) or isinstance(error.__cause__, OSError):
-                raise
-            failures[stage.key] = error
-            lost.add(stage.key)
-            observer.noted(f"{error}; going on without it")
-    if stage.key not in folders:  # the loop ended before the report: the first failure is the reason
-        raise next(iter(failures.values()))
-    return Executed(folders, failures, folders[stage.key])
+            self._run = pickle.dumps((store, context))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"the source of this run cannot be sent to other processes ({error}); use --jobs 1, or let it hold "
+                "nothing but values that Python's pickle takes"
+            ) from error
+        multiprocessing.set_forkserver_preload(_PRELOADED)  # of no effect where the server runs already
 
+    @property
+    def slots(self) -> int:
+        """Return the number of jobs."""
+        return self.options.jobs
 
-def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> set[str]:
-    """Return keys of the fits with unusable scores on some set, and of what reads them: a report leaves it all out."""
-    fits = {
-        stage.detector.key
-        for stage in stages
-        if isinstance(stage, Score) and isinstance(failures.get(stage.key), DetectorError)
-    }
-    # By fit, not by score: a mean over the sets that happened to work could not be compared with other detectors'
-    # means.
-    readers = {stage.key for stage in stages if any(before.key in fits for before in stage.inputs.values())}
-    return fits | readers
+    def submit(self, task: Task) -> None:
+        """Give a task to an idle worker, of the task's GPU where it computes on it; start one where there is none."""
+        idle = [worker for worker in self._workers if not worker.open]
+        bound = task.device if task.device in self.options.devices else ""
+        fitting = [worker for worker in idle if not bound or worker.device == bound]
+        if not fitting and idle and len(self._workers) >= self.options.jobs:
+            self._retire(idle[0])  # of another GPU
+        worker = fitting[0] if fitting else self._start(bound or self._spare_device())
+        worker.open = {stage.key for stage in task.stages}
+        with suppress(OSError):  # it is dead, which `wait` notes
+            worker.connection.send(task)
 
+    def wait(self, seconds: float, tell: Tell) -> None:
+        """Tell what workers report, and which of them died."""
+        handles = [handle for worker in self._workers for handle in (worker.connection, worker.process.sentinel)]
+        ready = wait(handles, timeout=seconds)
+        for worker in [each for each in self._workers if each.connection in ready or each.process.sentinel in ready]:
+            self._read(worker, tell)
+            if not worker.process.is_alive():
+                self._read(worker, tell)  # what it sent before its end
+                self._bury(worker, tell)
 
-def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:
-    """Compute the results of some stages, and of all that these need, where a store lacks them; returns key -> folder.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End idle workers at once; interrupt the others, give them time for a checkpoint, then kill what is left."""
+        try:
+            for worker in self._workers:
+                with suppress(BenchError):
+                    self._read(worker, _ignore)
+                if not worker.ready:  # it has nothing to save yet
+                    worker.process.kill()
+                elif worker.open:
+                    _signal(worker, signal.SIGINT)
+                else:
+                    _dismiss(worker)
+            self._await_ends()
+        finally:  # also after a second Ctrl-C
+            for worker in self._workers:
+                _kill(worker)
+            self._workers.clear()
 
-    Raises:
-        BenchError: a stage failed.
-    """
-    folders: dict[str, Path] = {}
+    def _await_ends(self) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while alive := [worker for worker in self._workers if worker.process.is_alive()]:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            wait([handle for worker in alive for handle in (worker.connection, worker.process.sentinel)], timeout=left)
+            for worker in alive:  # read on: a worker whose pipe is full would never reach its checkpoint
+                self._read(worker, _ignore)
 
-    def reach(stage: Stage) -> None:
-        if stage.key in folders:
+    def _spare_device(self) -> str:
+        """Return the GPU that the fewest workers are bound to."""
+        bound = [worker.device for worker in self._workers]
+        return min(self.options.devices, key=bound.count, default="")
+
+    def _start(self, device: str) -> _Worker:
+        self._number += 1
+        name = f"worker {self._number}" + (f" on {device}" if device else "")
+        near, far = multiprocessing.Pipe()
+        setup = Setup(
+            name, _visible(device), self.options.threads, tuple(allowed_paths()), tuple(loaded_paths()), self._run
+        )
+        # Not a daemon: daemons may have no processes of their own, and stages read photos in some.
+        process = _PROCESS(target=work, args=(far, setup), name=name)
+        process.start()
+        far.close()  # the worker has its copy; the end of that one is the end of the pipe
+        worker = _Worker(process, near, name, device)
+        self._workers.append(worker)
+        return worker
+
+    def _retire(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        _dismiss(worker)
+        worker.process.join(GRACE_SECONDS)
+        _kill(worker)
+
+    def _read(self, worker: _Worker, tell: Tell) -> None:
+        """Take what a worker sent."""
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                if isinstance(message, Ready):
+                    worker.ready = True
+                elif isinstance(message, Refused):
+                    raise BenchError(f"a worker process cannot take part in this run ({message.reason}); use --jobs 1")
+                else:
+                    if isinstance(message, Finished | Failed | Busy):
+                        worker.open.discard(message.key)
+                    tell(message)
+        except (EOFError, OSError):  # it is gone
             return
-        for before in stage.inputs.values():  # post-order: inputs first
-            reach(before)
-        if store.find(stage.action, stage.key) is None:
-            observer.started(stage)
-        folders[stage.key] = _ensure(stage, folders, store, context, observer)
 
-    for stage in wanted:
-        reach(stage)
-    return folders
-
-
-def _ensure(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
-    def busy() -> None:
-        observer.noted(f"another process is working on {stage.name}; waiting for it")
-
-    begin = time.perf_counter()
-    # The first look takes no lock, so that calls whose results are all there do not wait. The second look is under the
-    # lock: the process that was waited for has published the result meanwhile.
-    folder = _stored(stage, store, observer)
-    if folder is None:
-        with store.claim(stage.key, waiting=busy):
-            folder = _stored(stage, store, observer)
-            if folder is None:
-                folder = _run(stage, folders, store, context, observer)
-                observer.finished(stage, cached=False, seconds=time.perf_counter() - begin)
-                return folder
-    observer.finished(stage, cached=True, seconds=time.perf_counter() - begin)
-    return folder
-
-
-def _stored(stage: Stage, store: Store, observer: Observer) -> Path | None:
-    try:
-        return store.find(stage.action, stage.key)
-    except DamagedError as error:
-        aside = store.set_aside(error.folder)  # renamed, not deleted: the key is free again and nothing is lost
-        observer.noted(f"the stored result of {stage.name} is damaged ({error.problem}); kept as {aside.name}, redone")
-        return None
-
-
-def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
-    # Not temporary: a killed call leaves its checkpoints here, and the next one of the same key continues from them.
-    work = store.work(stage.key)
-    work.mkdir(parents=True, exist_ok=True)
-    observed = replace(context, on_progress=lambda event: observer.progressed(stage, event))
-    begin = time.perf_counter()
-    reset_peak_memory()  # the peak of this stage, not of an earlier one in this process
-    try:
-        # One rename publishes result and manifest together. The manifest is written last, since it lists every other
-        # file.
-        with store.publish(stage.action, stage.key) as out:
-            inputs = {before.key: folders[before.key] for before in stage.inputs.values()}
-            facts = stage.run(Job(inputs, out, work, observed))
-            write_manifest(
-                out,
-                stage=stage.name,
-                action=stage.action,
-                about=stage.about,
-                fields=stage.described(),
-                version=stage.VERSION,
-                key=stage.key,
-                settings=stage.settings,
-                inputs={name: before.key for name, before in stage.inputs.items()},
-                seed=stage.seed,
-                environment=describe_environment(context.compute),
-                seconds=round(time.perf_counter() - begin, 3),
-                peak_memory_mb=peak_memory_mb(),
-                work_units=stage.work_units,
-                facts=facts,
+    def _bury(self, worker: _Worker, tell: Tell) -> None:
+        """Tell what was lost with a dead worker."""
+        self._workers.remove(worker)
+        worker.process.join()
+        if not worker.ready:
+            raise BenchError(
+                f"a worker process ended before it began ({_end(worker.process.exitcode)}); in a script, the call must "
+                "stand below `if __name__ == '__main__':`; or use one job"
             )
-    except BenchError:  # says already what to do
-        raise
-    except OSError as error:
-        raise explain_os_error(error) from error
-    except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
-        raise InputError(
-            f"{stage.name} failed: its code ends the program ({error!r}); raise an exception in the file instead"
-        ) from error
-    except Exception as error:
-        # `work` outlives the failure; `out` is removed when the block is left.
-        record = work / "error.txt"
-        write_text(record, traceback.format_exc())
-        raise BenchError(
-            f"{stage.name} failed: {type(error).__name__}: {error}; the details are in {record}; "
-            "what was finished before is kept, the same command continues"
-        ) from error
-    return store.folder(stage.action, stage.key)
+        if worker.open:
+            tell(Lost(tuple(worker.open), _end(worker.process.exitcode)))
+
+
+def _ignore(event: Event) -> None:
+    """Take note of nothing: the run is over."""
+
+
+def _end(code: int | None) -> str:
+    """Return how a process ended, to follow "its worker"."""
+    if code == -signal.SIGKILL:
+        return "was killed, most likely because memory ran out"
+    return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+
+
+def _visible(device: str) -> str:
+    """Return the value of CUDA_VISIBLE_DEVICES that leaves a worker one GPU of those that the driver sees."""
+    number = device.partition(":")[2]
+    if not number:
+        return ""
+    listed = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    return listed[int(number)] if listed else number
+
+
+def _signal(worker: _Worker, number: int) -> None:
+    if worker.process.pid is not None and worker.process.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(worker.process.pid, number)
+
+
+def _dismiss(worker: _Worker) -> None:
+    """Let an idle worker end."""
+    with suppress(OSError):
+        worker.connection.send(None)
+
+
+def _kill(worker: _Worker) -> None:
+    """Kill a worker and the processes of its session."""
+    if worker.process.is_alive() and worker.process.pid is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(worker.process.pid) == worker.process.pid:  # its session has begun
+                os.killpg(worker.process.pid, signal.SIGKILL)
+        worker.process.kill()
+    worker.process.join()
+    worker.connection.close()

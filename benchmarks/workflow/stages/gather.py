@@ -26,6 +26,7 @@ class Gather(ForgedStage):
 
     action = "gather"
     VERSION = 1
+    computes = False
 
     resolution: int
     crop: Literal["none", "face", "ff++"]
