@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from forge.core.registry import Registry
 
-ENGINES = Registry("engine", "benchmarks.engines", {"serial": "benchmarks.workflow.engines.serial:SerialEngine"})
+ENGINES = Registry(
+    "engine",
+    "benchmarks.engines",
+    {"serial": "benchmarks.workflow.engines.serial:SerialEngine", "ray": "benchmarks.workflow.engines.ray:RayEngine"},
+)
