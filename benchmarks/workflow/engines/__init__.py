@@ -7,5 +7,10 @@ from forge.core.registry import Registry
 ENGINES = Registry(
     "engine",
     "benchmarks.engines",
-    {"serial": "benchmarks.workflow.engines.serial:SerialEngine", "ray": "benchmarks.workflow.engines.ray:RayEngine"},
+    {
+        "local": "benchmarks.workflow.engines.local:LocalEngine",
+        "serial": "benchmarks.workflow.engines.serial:SerialEngine",
+        "ray": "benchmarks.workflow.engines.ray:RayEngine",
+        "slurm": "benchmarks.workflow.engines.slurm:SlurmEngine",
+    },
 )
