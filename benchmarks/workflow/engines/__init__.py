@@ -10,5 +10,7 @@ ENGINES = Registry(
     {
         "local": "benchmarks.workflow.engines.local:LocalEngine",
         "serial": "benchmarks.workflow.engines.serial:SerialEngine",
+        "ray": "benchmarks.workflow.engines.ray:RayEngine",
+        "slurm": "benchmarks.workflow.engines.slurm:SlurmEngine",
     },
 )

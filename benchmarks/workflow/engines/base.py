@@ -108,12 +108,16 @@ class EngineOptions:
         threads: of each.
         devices: GPUs, each of which has at most one task that computes on it at a time; empty: none.
         address: of a cluster, for engines that have one.
+        ship_below_mb: results up to this size travel to machines that do not see the store; 0: none does.
+        slurm: name -> value, of the jobs of Slurm.
     """
 
     jobs: int = 1
     threads: int = 1
     devices: tuple[str, ...] = field(default=())
     address: str = ""
+    ship_below_mb: float = 0.0
+    slurm: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(ABC):
