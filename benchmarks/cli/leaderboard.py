@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation import formats, map_formats
-from benchmarks.evaluation.formats import Sheet, interval, mark, rank, share, standing
+from benchmarks.evaluation.formats import Sheet, TextTable, interval, mark, rank, share, standing
+from benchmarks.evaluation.latex import latex
 from benchmarks.evaluation.leaderboard import Standing
 from benchmarks.evaluation.map_formats import MapSheet
 from benchmarks.evaluation.map_leaderboard import LOCALISATION
@@ -19,6 +21,8 @@ from benchmarks.evaluation.numbers import near_one
 from benchmarks.report.run_leaderboard import map_sheet_of, sheet_of
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError, UnknownNameError
+
+_TEXTS: dict[str, Callable[[TextTable], str]] = {"md": formats.markdown, "html": formats.html, "latex": latex}
 
 
 def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:
@@ -41,7 +45,7 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
                 raise UnknownNameError("column", name, sheet.board.columns)
         sheet = replace(sheet, only=only)
     if form != "table":
-        texts = {"md": formats.markdown, "html": formats.html, "csv": formats.to_csv, "json": formats.to_json}
+        texts = {"csv": formats.to_csv, "json": formats.to_json, **_TEXTS}
         print(texts[form](sheet), end="")  # `end`: the texts end with a line feed
         return
     print_sheet(sheet)
@@ -50,7 +54,7 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
 def _of_maps(sheet: MapSheet, form: str) -> None:
     """Print a leaderboard of localisers."""
     if form != "table":
-        texts = {"md": formats.markdown, "html": formats.html, "csv": map_formats.to_csv, "json": map_formats.to_json}
+        texts = {"csv": map_formats.to_csv, "json": map_formats.to_json, **_TEXTS}
         print(texts[form](sheet), end="")
         return
     console = open_console()

@@ -41,6 +41,8 @@ COMMANDS = {
     "report": ("benchmarks.cli.commands.report:report", "Write the report of a finished run again."),
     "leaderboard": ("benchmarks.cli.commands.leaderboard:leaderboard", "Rank the detectors of a run or suite."),
     "compare": ("benchmarks.cli.commands.compare:compare", "Test two detectors against each other."),
+    "cite": ("benchmarks.cli.commands.cite:cite", "Print methods and BibTeX of a run."),
+    "review": ("benchmarks.cli.commands.review:review", "Answer what a reviewer asks of a table."),
     "export": ("benchmarks.cli.commands.export:app", "Export test images for detectors that run elsewhere."),
     "submit": ("benchmarks.cli.commands.submit:submit", "Rank a detector from scores computed elsewhere."),
     "reproduce": ("benchmarks.cli.commands.reproduce:reproduce", "Compute a published table again and compare it."),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.cli.chromium import print_pdf
 from benchmarks.report.digests import SUMS, write_sums
 from benchmarks.report.run_report import RunReport, latest
 from benchmarks.workflow import rerender
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.compute import Compute, choose_device
-from forge.core.errors import BenchError, InputError, UnknownNameError
+from forge.core.errors import InputError, UnknownNameError
 from forge.core.progress import silent
 from forge.faces.sources import resolve
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context
 
 FORMATS = ("html", "pdf")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def report(
@@ -80,19 +77,6 @@ def _context(device: str, store: Path) -> Context:
 
 
 def _pdf(folder: Path) -> Path:
-    """Print the page with Chromium."""
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if browser is None:
-        raise InputError("--format pdf prints with Chromium, which is not installed here; try apt install chromium")
     target = folder / "report.pdf"
-    # A profile of its own: a Chromium that is already open would take the call over and print nothing.
-    with tempfile.TemporaryDirectory() as profile:
-        # --no-sandbox: in containers Chromium cannot set up its own; the page is a local file of ours
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
-        command += ["--no-pdf-header-footer", f"--print-to-pdf={target}", (folder / "index.html").resolve().as_uri()]
-        # printing a large page takes seconds; a hung browser is ended
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode or not target.is_file():  # it may exit with 0 without having printed
-        reason = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
-        raise BenchError(f"{browser} could not print {folder / 'index.html'}: {reason}")
+    print_pdf(folder / "index.html", target)
     return target

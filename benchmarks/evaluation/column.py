@@ -40,6 +40,22 @@ class _Means:
     influence: list[Floats]
 
 
+@dataclass(frozen=True)
+class VarianceParts:
+    """The variance of a detector's mean, by its source; each is at least 0.
+
+    Attributes:
+        images: of sampling the test images.
+        seeds: of repeating the run; None with one seed.
+        generators: of taking other families of generators, or other generators where the column has no families; None
+            with fewer than two.
+    """
+
+    images: float
+    seeds: float | None
+    generators: float | None
+
+
 class Column:
     """Detectors that have the same cells of one column.
 
@@ -84,6 +100,34 @@ class Column:
     def difference_of_families(self, a: str, b: str) -> FamilyInterval | None:
         """Return the interval of `difference` for a new family; None with fewer than two families."""
         return self._over_families([a, b], [1, -1], self.difference(a, b))
+
+    def variance_parts(self, name: str) -> VarianceParts:
+        """Return the variance of a detector's mean by its source."""
+        estimates, weights = self._of([name], [1])
+        images = float((weights @ estimates.covariance @ weights.T).mean())
+        share = self.mean(name).share
+        # `share` is that of seeds in the sum of both
+        seeds = None if share is None else images * share / (1 - share) if share < 1 else float(estimates.value.var())
+        sums, errors = self._by_group(name)
+        if len(sums) < 2:
+            return VarianceParts(images, seeds, None)
+        count = len(sums)
+        # what groups scatter, less what their own images explain; those that all groups share move them alike
+        shared = float(errors.sum() - np.trace(errors)) / (count * (count - 1))
+        between = float(np.var(sums, ddof=1)) - (float(np.trace(errors)) / count - shared)
+        return VarianceParts(images, seeds, max(0.0, between) / count)
+
+    def _by_group(self, name: str) -> tuple[list[float], Floats]:
+        """Return the mean AUC of a detector on each family, or generator, and the covariance of these means."""
+        groups: dict[str, list[Scored]] = {}
+        for cell in self._cells[name]:
+            groups.setdefault(group_of(cell), []).append(cell)
+        of_groups = list(groups.values())
+        covariance = means.covariance(
+            [np.concatenate([cell.units for cell in of]) for of in of_groups],
+            [np.concatenate([cell.influence / len(of) for cell in of]) for of in of_groups],
+        )
+        return [float(np.mean([cell.auc for cell in of])) for of in of_groups], covariance
 
     def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
         if len(self.families) < 2:
@@ -156,6 +200,11 @@ class Column:
     def _shared(self) -> Floats:
         """Return the covariance of the means of all detectors in all seeds."""
         return _covariance([self._means[name] for name in self.names])
+
+
+def group_of(cell: Scored) -> str:
+    """Return the family of the tested generator, or the generator in a column without families."""
+    return cell.family or cell.where.tested_on
 
 
 def weights_of(families: Sequence[str]) -> list[float]:

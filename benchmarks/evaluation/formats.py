@@ -23,7 +23,7 @@ _MEASURE_NOTES = {
     "balanced accuracy": "Balanced accuracy at the threshold fixed on validation data",
     "TPR at 1 % FPR": "TPR at 1 % FPR",
 }
-FORMATS = ("table", "md", "html", "csv", "json")
+FORMATS = ("table", "md", "html", "latex", "csv", "json")
 
 
 @dataclass(frozen=True)

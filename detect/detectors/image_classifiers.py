@@ -51,7 +51,7 @@ class Xception(TimmDetector[TimmSettings]):
     family = "xception"
     citation = (
         "Roessler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019; "
-        "Chollet, Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017"
+        "Chollet: Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017"
     )
     variant = (
         "from random weights at the set's own resolution with a cosine schedule; the paper: weights imagenet, "

@@ -34,8 +34,8 @@ class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
 
     family = "spectrum"
     citation = (
-        "Durall et al., Unmasking DeepFakes with simple Features, arXiv:1911.00686, 2019; "
-        "Watch your Up-Convolution, CVPR 2020"
+        "Durall et al., Unmasking DeepFakes with simple Features, arXiv:1911.00686, 2019; Durall et al., Watch your "
+        "Up-Convolution, CVPR 2020"
     )
     variant = (
         "at the set's own resolution (the paper's CelebA: 128 px), circles centred on frequency zero, mean brightness "

@@ -87,8 +87,8 @@ class UNetLocaliser(NetworkDetector[UNetSettings]):
 
     family = "unet"
     citation = (
-        "Ronneberger et al., U-Net, MICCAI 2015; residuals as in Zhou et al., Learning Rich Features for Image "
-        "Manipulation Detection, CVPR 2018"
+        "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015; Zhou et "
+        "al., Learning Rich Features for Image Manipulation Detection, CVPR 2018"
     )
     variant = "three levels, features added and not joined, Dice and cross entropy, and the image's score in the loss"
     Settings = with_defaults(UNetSettings, learning_rate=2e-3, optimizer="adamw", weight_decay=1e-4, shift=0.0)

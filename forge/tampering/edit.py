@@ -122,7 +122,11 @@ def _drawn(photo: Photo, seed: int, settings: LatentEditSettings, known: Sequenc
 class LatentEdit(Tampering[LatentEditSettings]):
     """Move the inverted face along a direction from labels, PCA or closed form, and lay it into the photo."""
 
-    citation = "Shen and Zhou, SeFa, CVPR 2021; Härkönen et al., GANSpace, NeurIPS 2020; Zhu et al., ECCV 2020"
+    citation = (
+        "Shen and Zhou, Closed-Form Factorization of Latent Semantics in GANs, CVPR 2021; Härkönen et al., GANSpace: "
+        "Discovering Interpretable GAN Controls, NeurIPS 2020; Zhu et al., In-Domain GAN Inversion for Real Image "
+        "Editing, ECCV 2020"
+    )
     inverts = True
     Settings = LatentEditSettings
     moves: ClassVar[bool] = True

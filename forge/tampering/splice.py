@@ -50,7 +50,10 @@ class SpliceSettings(EditSettings):
 class Splice(LocalEdit[SpliceSettings]):
     """Lay a region of a donor into a face: turned and scaled to its landmarks, in its colours, with a seamless rim."""
 
-    citation = "Li et al., Face X-ray for More General Face Forgery Detection, CVPR 2020; Perez et al., SIGGRAPH 2003"
+    citation = (
+        "Li et al., Face X-ray for More General Face Forgery Detection, CVPR 2020; Perez et al., Poisson Image "
+        "Editing, SIGGRAPH 2003"
+    )
     takes_donors = True
 
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:

@@ -13,6 +13,7 @@ EXAMPLES = """\b
 Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
+  bench leaderboard faces64-quick --format latex --columns matrix,robust > table.tex
   bench leaderboard faces64-quick --by robust --columns matrix,seen
   bench leaderboard tampered --by localisation
   bench leaderboard faces64-fairface faces64-lfw
@@ -28,7 +29,7 @@ def leaderboard(
             autocompletion=completion.runs,
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="Format: table, md, html, csv or json.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="Format: table, md, html, latex, csv or json.")] = "table",
     by: Annotated[
         str | None,
         typer.Option(
