@@ -15,13 +15,13 @@ from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.engines.local import execute
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
+from benchmarks.workflow.joint import leading
 from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.train import leading
 from benchmarks.workflow.store import Store
 from detect.data.perturb import PERTURBATIONS
 from detect.detectors.registry import DETECTORS

@@ -75,6 +75,10 @@ class CorruptError(BenchError):
     """Something stored is not what was stored: a changed byte, a missing file, a truncated write."""
 
 
+class DivergedError(BenchError):
+    """A fit whose loss or scores are no longer finite; all processes that share it raise it at the same step."""
+
+
 class DetectorError(BenchError):
     """The scores of a fitted detector cannot be used: not finite, too large, or dependent on the batch."""
 
