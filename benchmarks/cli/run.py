@@ -23,9 +23,9 @@ from benchmarks.workflow.drive import status
 from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.jobs import allot
+from benchmarks.workflow.joint import follow
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context
-from benchmarks.workflow.stages.train import follow
 from benchmarks.workflow.store import Store
 from forge.core.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
 from forge.core.errors import BenchError, UnknownNameError
@@ -130,8 +130,8 @@ def run(
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
 
-    # RANK is set by `torchrun`. The first process runs everything; the others take part in its trainings alone, and in
-    # the same order of runs.
+    # RANK is set by `torchrun`. The first process runs everything; the others take part in its trainings and in
+    # the fits of networks, and in the same order of runs.
     if int(os.environ.get("RANK", "0")):
         for planned in runs:
             _follow(planned, compute)
@@ -179,8 +179,8 @@ def _own_gpu(device: str) -> str:
 
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
-    """Join the first process in its trainings; it alone writes and reports."""
-    # nothing but trainings: no workers, no external pairs, no events
+    """Join the first process in trainings and fits; it alone writes and reports."""
+    # nothing but these: no workers, no external pairs, no events
     follow(Context(planned.source, compute, 1, silent))
 
 

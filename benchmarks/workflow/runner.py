@@ -19,6 +19,7 @@ from benchmarks.workflow.drive import execute
 from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
+from benchmarks.workflow.joint import leading
 from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.schedule import Estimate
@@ -26,7 +27,6 @@ from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.train import leading
 from benchmarks.workflow.store import Store
 from detect.data.perturb import PERTURBATIONS
 from detect.detectors.registry import DETECTORS

@@ -16,7 +16,13 @@ from forge.core.compute import to_device
 from forge.faces.imaging import ops
 
 
-def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:
+def augment(
+    pixels: Tensor,
+    generator: torch.Generator,
+    settings: NetworkSettings,
+    *,
+    of: tuple[int, Tensor] | None = None,
+) -> Tensor:
     """Mirror, move, rescale, blur, add noise, compress and crop, each image with random numbers of its own.
 
     Every number is drawn whatever the settings are, so that switching one operation off, or changing its range, leaves
@@ -26,17 +32,22 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
         pixels: uint8 [N, H, W, 3], or with a mask as fourth channel, which is mirrored, moved and cropped alike.
         generator: a CPU generator, so that the same seed augments alike on every device.
         settings: which operations, how often and how strong.
+        of: images of the whole batch that numbers are drawn for, and the positions of these in it, int64 [N]; None:
+            these are the whole batch.
 
     Returns:
         A new tensor uint8 [N, h, w, C] on the same device, where h and w are H and W, or `cropped` of them.
     """
-    count, height, width = pixels.shape[:3]
+    height, width = pixels.shape[1:3]
+    count, mine = of or (len(pixels), torch.arange(len(pixels)))
     # drawn before all else, as in fits from the time when there was nothing else
-    pixels = flip_and_shift(pixels, generator, flip=settings.flip, shift=round(settings.shift * height))
-    happens = torch.rand(4, count, generator=generator, dtype=torch.float64)  # occurrence of each operation
-    strength = torch.rand(4, count, generator=generator, dtype=torch.float64)  # strength within its range
-    corner = torch.rand(2, count, generator=generator, dtype=torch.float64)
-    keys = torch.randint(1 << 62, (count,), generator=generator)  # int64: one key of noise per image
+    shift = round(settings.shift * height)
+    pixels = flip_and_shift(pixels, generator, flip=settings.flip, shift=shift, of=(count, mine))
+    # occurrence of each operation, and its strength within its range
+    happens = torch.rand(4, count, generator=generator, dtype=torch.float64)[:, mine]
+    strength = torch.rand(4, count, generator=generator, dtype=torch.float64)[:, mine]
+    corner = torch.rand(2, count, generator=generator, dtype=torch.float64)[:, mine]
+    keys = torch.randint(1 << 62, (count,), generator=generator)[mine]  # int64: one key of noise per image
 
     def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
         chosen = (happens[row] < probability).nonzero().flatten()
@@ -63,7 +74,9 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     return random_crop(pixels, corner, side) if side != (height, width) else pixels
 
 
-def flip_and_shift(pixels: Tensor, generator: torch.Generator, *, flip: bool, shift: int) -> Tensor:
+def flip_and_shift(
+    pixels: Tensor, generator: torch.Generator, *, flip: bool, shift: int, of: tuple[int, Tensor] | None = None
+) -> Tensor:
     """Mirror every image left to right with probability one half and move it by whole pixels, edges reflected.
 
     Args:
@@ -71,15 +84,17 @@ def flip_and_shift(pixels: Tensor, generator: torch.Generator, *, flip: bool, sh
         generator: a CPU generator, so that the same seed augments alike on every device.
         flip: whether to mirror.
         shift: largest move in each direction in pixels, below H and W.
+        of: as of `augment`.
 
     Returns:
         A new tensor of the same shape, type and device.
     """
-    count, height, width = pixels.shape[:3]
+    height, width = pixels.shape[1:3]
+    count, mine = of or (len(pixels), torch.arange(len(pixels)))
     # always drawn, so that switching one operation off leaves the random numbers of the other as they were
     # on the CPU generator, whatever the device: the same seed gives the same numbers everywhere
-    mirrored = torch.rand(count, generator=generator) < 0.5
-    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=generator)
+    mirrored = torch.rand(count, generator=generator)[mine] < 0.5
+    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=generator)[:, mine]
     y = _reflect(torch.arange(height) + moves[0], height)  # source row of each row, [N, H]
     x = _reflect(torch.arange(width) + moves[1], width)  # source column of each column, [N, W]
     if flip:

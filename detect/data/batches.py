@@ -38,17 +38,24 @@ class _Stream:
         passes, within = np.divmod(positions, len(self.view))
         return np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
 
-    def take(self, start: int, count: int) -> Tensor:
-        """Return images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
+    def take(self, start: int, count: int, following: int) -> Tensor:
+        """Return images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device.
+
+        Args:
+            start: of the images.
+            count: of them.
+            following: where the next call will start.
+        """
         # the next positions are given lazily: only a feed that reads ahead asks for them
-        return self.feed.take(self._positions(start, count), lambda: self._positions(start + count, count))
+        return self.feed.take(self._positions(start, count), lambda: self._positions(following, count))
 
 
 class BalancedBatches:
     """Batches of as many real as forged images; the smaller class simply comes round more often.
 
     A batch is a function of the seed and its number, so that a resumed fit needs no stored random state. Sets up to
-    2 GB are kept as uint8 on the device, larger ones are read batch by batch from their memory map.
+    2 GB are kept as uint8 on a GPU; larger ones, and all on a CPU, are read batch by batch from their memory map, so
+    that memory holds no copy of a set.
 
     Args:
         real: images with label 0.
@@ -56,7 +63,11 @@ class BalancedBatches:
         size: images per batch, even.
         seed: of the order.
         device: where batches are put together.
-        preload_bytes: the largest amount of pixels kept on the device.
+        preload_bytes: the largest amount of pixels kept on a GPU.
+        share: the part of each half that this process computes; None: all of it.
+
+    Attributes:
+        positions: int64 [size], those of this process's images in the whole batch, whose first half is real.
     """
 
     def __init__(
@@ -68,21 +79,26 @@ class BalancedBatches:
         seed: int,
         device: torch.device,
         preload_bytes: int = PRELOAD_BYTES,
+        share: slice | None = None,
     ) -> None:
         # bytes of both classes: 3 channels of uint8
         pixels = (len(real) + len(forged)) * resolution_of(real) ** 2 * 3
-        preload = pixels <= preload_bytes
+        preload = device.type != "cpu" and pixels <= preload_bytes
         self.half = size // 2
+        within = range(self.half) if share is None else range(self.half)[share]
+        self._first, self._count = within.start, len(within)
+        self.positions = torch.tensor([*within, *(self.half + position for position in within)])
         # different seeds: with one, classes of equal size would be passed in the same order
         self.real = _Stream(real, derive_seed(seed, "real"), device, preload=preload)
         self.forged = _Stream(forged, derive_seed(seed, "forged"), device, preload=preload)
         # ceil: the pass is over when every image of the larger class was seen
         self.steps_per_pass = -(-max(len(real), len(forged)) // self.half)
         # real first; the order within a batch does not matter to a mean loss
-        self.labels = torch.cat([torch.zeros(self.half), torch.ones(self.half)]).to(device)
+        self.labels = torch.cat([torch.zeros(self._count), torch.ones(self._count)]).to(device)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return the batch `number`: uint8 [size, H, W, 3] and labels float32 [size], 1 = forged."""
-        start = number * self.half
+        """Return this process's part of batch `number`: uint8 [size, H, W, 3] and labels float32 [size], 1 = forged."""
         # both streams advance by half a batch per number, whatever their length
-        return torch.cat([self.real.take(start, self.half), self.forged.take(start, self.half)]), self.labels
+        start = number * self.half + self._first
+        halves = [stream.take(start, self._count, start + self.half) for stream in (self.real, self.forged)]
+        return torch.cat(halves), self.labels

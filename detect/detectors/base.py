@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from detect.discriminator_source import DiscriminatorSource
     from detect.training.calibration import Calibration
+    from forge.core.distributed import ProcessGroup
 
 Scores = NDArray[np.float64]
 Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
@@ -164,6 +165,8 @@ class FitContext:
         on_progress: called with each progress event.
         discriminator: the training of a generator, for detectors that start from its discriminator.
         fitted: fitted detectors by name, for ensembles.
+        processes: the processes that fit together, all of which call `fit`, of a detector that `fits_jointly`; None:
+            this one alone.
     """
 
     seed: int
@@ -172,6 +175,7 @@ class FitContext:
     on_progress: OnProgress
     discriminator: DiscriminatorSource | None = None
     fitted: Mapping[str, FittedDetector] = field(default_factory=dict)
+    processes: ProcessGroup | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,8 @@ class Detector(ABC, Generic[S]):
     # Whether a crop in an image's own pixels may be scored in place of the whole image, see `detect.own_resolution`: of
     # a detector that looks for the same traces everywhere.
     takes_crops: ClassVar[bool] = False
+    # Whether the processes of a `torchrun` can share a fit; else the first one fits alone.
+    fits_jointly: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement

@@ -59,6 +59,7 @@ class NetworkDetector(Detector[N]):
     std: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
     fuses_batch_norms: ClassVar[bool] = False  # batch norms may become part of the convolutions before them in scoring
     learns_masks: ClassVar[bool] = False  # training images come with a mask as fourth channel, see `prepare`
+    fits_jointly: ClassVar[bool] = True
     any_size: ClassVar[bool] = True  # the network takes images of every size, so that training may see a crop of them
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement

@@ -1,102 +1,36 @@
-"""The one training loop of all detectors that are networks."""
+"""The one training loop of all detectors that are networks.
+
+Several processes (`torchrun`) compute a share of every batch each: gradients, losses and the running statistics of
+batch norms are averaged after every backward pass, so that all hold the same network. The first process validates and
+writes checkpoints, and what it finds decides for all.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from detect.data.augment import augment
 from detect.data.batches import BalancedBatches
-from detect.data.views import View
-from detect.detectors.base import FitContext, FitData, FitSummary, Scores
-from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder, robust_aucs
-from detect.training.calibration import validation_auc
+from detect.detectors.base import FitContext, FitData, FitSummary
+from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder
 from detect.training.consistency import inconsistency
 from detect.training.optim import exhausted, learning_rate_at, make_optimizer, set_learning_rate
-from detect.training.settings import NetworkSettings
-from forge.core.checkpoint import (
-    load_checkpoint,
-    pack_module,
-    pack_optimizer,
-    refuse_other_settings,
-    save_checkpoint,
-    unpack_module,
-    unpack_optimizer,
-)
-from forge.core.compute import Compute, Precision, derive_seed
-from forge.core.errors import BenchError
+from detect.training.state import FitCheckpoint, Progress, TrainableNetwork
+from detect.training.validation import validate
+from forge.core.compute import Precision, derive_seed
+from forge.core.distributed import ProcessGroup
+from forge.core.errors import DivergedError, InputError
 from forge.core.execution import execution_of
 from forge.core.graphs import StepGraphs
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent
-from forge.faces.faceset import Images
 
-CHECKPOINT_SECONDS = 10.0
-CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
 TICK_SECONDS = 0.5
-
-
-class TrainableNetwork(Protocol):
-    """Interface between the training loop and a detector; `NetworkDetector` implements it."""
-
-    @property
-    def family(self) -> str:
-        """Name in messages and in the table of precisions."""
-
-    @property
-    def settings(self) -> NetworkSettings:
-        """Settings of the fit."""
-
-    def build(self) -> nn.Module:
-        """Make the network from torch's global generator, which the caller has seeded."""
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """Turn uint8 [N, H, W, 3] into the network's input."""
-
-    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Logits of a prepared batch, float32 [N]."""
-
-    def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of a prepared batch, a scalar; labels float32 [N], 1 = forged."""
-
-    def part(self, device: torch.device) -> int:
-        """Return images to put through the network at a time in scoring on a device."""
-
-    def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
-        """Logits of uint8 images [n, H, W, 3] without gradients, float64 [n]."""
-
-
-@dataclass
-class Progress:
-    """State of a fit; with the tensors this is all that a resumed fit needs.
-
-    Attributes:
-        step: training steps done.
-        best_step: the step of the best validation.
-        best_auc: its AUC.
-        best_loss: its loss, which decides between equal AUCs.
-        stale: validations in a row without a higher AUC, since the last drop.
-        drops: how often the learning rate fell, for schedule plateau.
-        loss_sum: summed loss since the last validation.
-        loss_steps: steps in that sum.
-        history: one mapping a validation.
-    """
-
-    step: int = 0
-    best_step: int = 0
-    best_auc: float = -1.0  # below every AUC, so that the first validation is the best so far
-    best_loss: float = 0.0
-    stale: int = 0
-    drops: int = 0
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+_ASKED_EVERY = 10  # steps after which several processes ask each other whether Ctrl-C came
 
 
 def fit_network(
@@ -109,14 +43,16 @@ def fit_network(
     Args:
         detector: gives the network, its inputs and its loss.
         data: checked views.
-        context: seed, device, checkpoint directory, progress.
+        context: seed, device, checkpoint directory, progress, and the processes that train together, all of which call
+            this.
 
     Returns:
         The network with the weights of the best validation in evaluation mode, the precision used, and the summary.
 
     Raises:
-        BenchError: the loss is no longer finite.
-        InputError, CorruptError: the checkpoint in `context.work` is of another fit, or damaged.
+        DivergedError: the loss is no longer finite.
+        InputError, CorruptError: the checkpoint in `context.work` is of another fit, or damaged; a batch that cannot be
+            divided among the processes.
     """
     device = context.compute.torch_device
     # weights depend on the seed alone, not on what was drawn before the fit; the generators are put back afterwards
@@ -136,7 +72,7 @@ class Fit:
         detector: gives the inputs and the loss.
         network: what is trained, on the device.
         data: checked views.
-        context: seed, device, checkpoint directory, progress.
+        context: seed, device, checkpoint directory, progress, processes.
         graph: replay steps as CUDA graphs on a GPU; by default what `forge.core.execution` says of the detector.
     """
 
@@ -151,12 +87,14 @@ class Fit:
     ) -> None:
         self.detector, self.network, self.data, self.context = detector, network, data, context
         self.settings, self.compute, self.device = detector.settings, context.compute, context.compute.torch_device
+        self.processes = context.processes or ProcessGroup()
         self.batches = BalancedBatches(
             data.train_real,
             data.train_forged,
             size=self.settings.batch,
             seed=derive_seed(context.seed, "batches"),
             device=self.device,
+            share=_share_of(self.processes, self.settings.batch, detector.family),
         )
         # an epoch is a pass over the larger class
         self.total = self.settings.epochs * self.batches.steps_per_pass
@@ -177,45 +115,46 @@ class Fit:
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None
         ]
         graph = execution_of("detectors", detector.family).graph if graph is None else graph
-        # torch's SGD cannot be captured, nor noise that is drawn on the CPU at each step
+        # torch's SGD cannot be captured, nor noise that is drawn on the CPU at each step, nor waiting for others
         enabled = graph and self.settings.optimizer != "sgd" and self.settings.consistency is None
-        self._graphs = StepGraphs(self._learn, self.device, enabled=enabled)
+        self._graphs = StepGraphs(self._learn, self.device, enabled=enabled and self.processes.size == 1)
         self.progress = Progress()
         # on the device: reading a loss back at each step would make a GPU wait for it
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
         self.precision: Precision = "fp32"
-        self.file = context.work / "checkpoint.safetensors"
-        # a checkpoint is continued only by a fit that asked for exactly this
-        self.made_with = {
+        made_with = {
             "settings": detector.settings.model_dump(mode="json"),
             "data": data.describe(),
             "seed": context.seed,
             "detector": detector.family,
         }
-        self.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+        self.checkpoint = FitCheckpoint(context.work, made_with)
         self.next_tick = 0.0
 
     def run(self) -> None:
         """Train until the last step, or until nothing is gained any more.
 
         Raises:
-            BenchError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C came; a checkpoint was saved first.
         """
         state, settings = self.progress, self.settings
         with deferred_interrupt() as interrupted:
             while state.step < self.total and not exhausted(settings, stale=state.stale, drops=state.drops):
                 self.advance()
-                validate = state.step % self.between == 0 or state.step == self.total
-                if validate:
+                validated = state.step % self.between == 0 or state.step == self.total
+                if validated:
                     self._validate()
+                # several processes must stop at the same step
+                asked = self.processes.size == 1 or validated or state.step % _ASKED_EVERY == 0
+                stop = asked and self.processes.broadcast(interrupted())
                 # the last step needs no checkpoint: its result follows at once
-                if interrupted() or (time.monotonic() >= self.next_checkpoint and state.step < self.total):
-                    self._checkpoint()
-                if interrupted():
+                if stop or (self.checkpoint.due and state.step < self.total):
+                    self._save()
+                if stop:
                     raise KeyboardInterrupt
-                if validate or time.monotonic() >= self.next_tick:
+                if validated or time.monotonic() >= self.next_tick:
                     self._tick()
 
     def finish(self) -> tuple[nn.Module, Precision, FitSummary]:
@@ -232,6 +171,8 @@ class Fit:
             "best_val_auc": state.best_auc,
             "stopped_early": state.step < self.total,
         }
+        if self.processes.size > 1:
+            facts["processes"] = self.processes.size
         if self.settings.adversarial is not None:
             last = state.history[-1]
             lost = last["val_auc_fgsm"] - last["val_auc_pgd"]
@@ -241,11 +182,13 @@ class Fit:
 
     def advance(self) -> None:
         """Train on one batch."""
-        state, seed = self.progress, self.context.seed
+        state = self.progress
         # dropout and other noise of the network: a function of seed and step, hence the same after a resume
-        _seed(self.device, derive_seed(seed, "network noise", state.step))
+        _seed(self.device, self._noise_seed("network noise"))
         pixels, labels = self.batches.batch(state.step)
-        pixels = augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)), self.settings)
+        # drawn for the whole batch, so that several processes see what one would
+        source = torch.Generator().manual_seed(derive_seed(self.context.seed, "augment", state.step))
+        pixels = augment(pixels, source, self.settings, of=(self.settings.batch, self.batches.positions))
         passes = self.batches.steps_per_pass
         rate = learning_rate_at(state.step, self.total, self.settings, steps_per_pass=passes, drops=state.drops)
         set_learning_rate(self.optimizer, rate)
@@ -262,9 +205,14 @@ class Fit:
         state.step += 1
         state.loss_steps += 1
 
+    def _noise_seed(self, purpose: str) -> int:
+        """Return the seed of noise at this step; of each process after the first one another."""
+        rank = (self.processes.rank,) if self.processes.rank else ()
+        return derive_seed(self.context.seed, purpose, self.progress.step, *rank)
+
     def _harder(self, pixels: Tensor, labels: Tensor, settings: AdversarialSettings) -> Tensor:
         """Return a batch that the network as it would score now errs more on, float32 [N, H, W, C]."""
-        source = torch.Generator().manual_seed(derive_seed(self.context.seed, "adversarial", self.progress.step))
+        source = torch.Generator().manual_seed(self._noise_seed("adversarial"))
         # stored statistics and no noise: the attack must not move running means, and is one on what scores
         self.network.eval()
 
@@ -289,6 +237,11 @@ class Fit:
         # None instead of zeros: the first backward pass then writes in place of adding
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(self.network, pixels, labels, self.precision)
+        if self.processes.size > 1:
+            # one message; shares are equal, so that means of the processes' means are those of the whole batch
+            gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+            statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+            self.processes.average([*gradients, *statistics, loss])
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
         self.optimizer.step()
@@ -299,73 +252,60 @@ class Fit:
         with self.compute.autocast(precision):
             loss = self.detector.loss(network, self.detector.prepare(pixels), labels)
             if self.settings.consistency is not None:
-                seed = derive_seed(self.context.seed, "consistency", self.progress.step)
-                source = torch.Generator().manual_seed(seed)
+                source = torch.Generator().manual_seed(self._noise_seed("consistency"))
                 consistency = self.settings.consistency
                 loss = loss + consistency.weight * inconsistency(self._logits, pixels, consistency, source)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _validate(self) -> None:
-        state = self.progress
+        state, first = self.progress, self.processes.first
         train_loss = self._mean_loss()
-        real, forged = self._scores(self.data.val_real), self._scores(self.data.val_forged)
-        auc = validation_auc(real, forged)
-        # the mean of the classes' losses: a validation set of unequal classes must not favour one of them
-        loss = float(np.logaddexp(0, real).mean() + np.logaddexp(0, -forged).mean()) / 2
-        seen = state.step * self.settings.batch
-        state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
-        if self.settings.adversarial is not None:
-            self.network.eval()
-            robust = robust_aucs(
-                self._logits,
-                (self.data.val_real, self.data.val_forged),
-                self.settings.adversarial,
-                batch=self.settings.batch,
-                device=self.device,
+        if not math.isfinite(train_loss):
+            raise self._diverged("the loss")
+        # the others wait for the numbers, which decide alike in all of them
+        measured: dict[str, float] | None = None
+        if first:
+            measured = validate(
+                self.detector, self.network, self.data, self.compute, self.precision, logits=self._logits
             )
-            state.history[-1] |= robust
-            auc = robust["val_auc_pgd"]  # what such a fit is for decides which weights are kept
-        # counted by AUC alone: a lower loss at the same AUC is no gain for patience
-        state.stale = 0 if auc > state.best_auc else state.stale + 1
-        if self.settings.schedule == "plateau" and state.stale == self.settings.patience:
-            state.stale, state.drops = 0, state.drops + 1
-        # of equal AUCs, common at 1.000, the lower loss is the better separated fit
-        if (auc, -loss) > (state.best_auc, -state.best_loss):
-            state.best_auc, state.best_loss, state.best_step = auc, loss, state.step
+        values: dict[str, float] = self.processes.broadcast(measured)
+        if not math.isfinite(values["val_loss"]):
+            raise self._diverged("a validation score")
+        seen = state.step * self.settings.batch
+        state.history.append({"images": seen, "train_loss": train_loss, **values})
+        # what an adversarial fit is for decides which weights are kept
+        auc = values["val_auc" if self.settings.adversarial is None else "val_auc_pgd"]
+        if state.take(auc, values["val_loss"], self.settings):
             # on the CPU and cloned: training goes on in the same tensors
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        state.loss_steps = 0
         self.loss_sum.zero_()
 
-    def _scores(self, view: View) -> Scores:
-        self.network.eval()
-        # a GPU waits for each batch, so it gets large ones
-        size = self.settings.batch if self.device.type == "cpu" else self.detector.part(self.device)
-        scores = np.concatenate(
-            [
-                self.detector.predict(self.network, images, self.compute, self.precision, size)
-                for images in view.batches(size)
-            ]
-        )
-        if not np.isfinite(scores).all():
-            raise self._diverged("a validation score")
-        return scores
-
     def _mean_loss(self) -> float:
-        mean = self.loss_sum.item() / max(1, self.progress.loss_steps)
-        if not math.isfinite(mean):
-            raise self._diverged("the loss")
-        return mean
+        return float(self.loss_sum.item() / max(1, self.progress.loss_steps))
 
-    def _diverged(self, what: str) -> BenchError:
+    def _diverged(self, what: str) -> DivergedError:
         seen, rate = self.progress.step * self.settings.batch, self.settings.learning_rate
-        return BenchError(
+        return DivergedError(
             f"training of {self.detector.family} diverged: {what} is not a finite number after {seen} images; "
             f"lower learning_rate (now {rate:g}), or compute with precision fp32 (now {self.precision})"
         )
 
+    def _finite(self) -> bool:
+        """Return whether the loss is a finite number.
+
+        Raises:
+            DivergedError: it is not, and this process trains alone; several find out together, at the next validation.
+        """
+        finite = math.isfinite(self._mean_loss())
+        if not finite and self.processes.size == 1:
+            raise self._diverged("the loss")
+        return finite
+
     def _tick(self) -> None:
+        if not self.processes.first:
+            return
+        self._finite()
         state, size = self.progress, self.settings.batch
         values = {"loss": self._mean_loss() if state.loss_steps else state.history[-1]["train_loss"]}
         if state.history:
@@ -373,16 +313,11 @@ class Fit:
         self.context.on_progress(ProgressEvent(state.step * size, self.total * size, "images", values))
         self.next_tick = time.monotonic() + TICK_SECONDS
 
-    def _checkpoint(self) -> None:
-        self._mean_loss()  # a diverged fit must not replace the last good checkpoint
-        self.progress.loss_sum = self.loss_sum.item()
-        tensors = pack_module("network", self.network) | pack_optimizer("optimizer", self.optimizer)
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        state = {"made_with": self.made_with, "progress": asdict(self.progress), "precision": self.precision}
-        start = time.monotonic()
-        save_checkpoint(self.file, tensors, state)
-        end = time.monotonic()
-        self.next_checkpoint = end + max(CHECKPOINT_SECONDS, (end - start) / CHECKPOINT_SHARE)
+    def _save(self) -> None:
+        # a diverged fit must not replace the last good checkpoint
+        if self.processes.first and self._finite():
+            self.progress.loss_sum = self.loss_sum.item()
+            self.checkpoint.save(self.network, self.optimizer, self.best, self.progress, self.precision)
 
     def resume(self) -> None:
         """Continue from the checkpoint in the working directory, if there is one; choose the precision if not.
@@ -390,20 +325,24 @@ class Fit:
         Raises:
             InputError, CorruptError: the checkpoint is of another fit, or damaged.
         """
-        if not self.file.is_file():
+        stored = self.checkpoint.load(self.network, self.optimizer, type(self.detector).__qualname__)
+        if stored is not None:
+            self.progress, self.precision, self.best = stored
+            self.loss_sum.fill_(self.progress.loss_sum)
+        else:
             self.precision = self.compute.decide(execution_of("detectors", self.detector.family))
-            return
-        tensors, state = load_checkpoint(self.file)
-        made_with, class_name = state["made_with"], type(self.detector).__qualname__
-        if made_with["detector"].endswith(f".{class_name}"):  # checkpoints once held the path of the class
-            made_with["detector"] = self.detector.family
-        refuse_other_settings(made_with, self.made_with, self.context.work)
-        self.precision = state["precision"]
-        self.progress = Progress(**state["progress"])
-        self.loss_sum.fill_(self.progress.loss_sum)
-        self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        unpack_module("network", self.network, tensors)
-        unpack_optimizer("optimizer", self.optimizer, tensors)
+        # all have read the file before the first process writes another; "auto" may decide otherwise on another GPU
+        self.precision = self.processes.broadcast(self.precision)
+
+
+def _share_of(processes: ProcessGroup, batch: int, family: str) -> slice:
+    """Return the part of each half of a batch that a process computes."""
+    if batch % (2 * processes.size):
+        raise InputError(
+            f"batch {batch} of {family}, half of it real faces, cannot be divided among {processes.size} processes; "
+            f"choose a multiple of {2 * processes.size}"
+        )
+    return processes.share(batch // 2)
 
 
 def _seed(device: torch.device, seed: int) -> None:

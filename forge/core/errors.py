@@ -92,6 +92,10 @@ class UnreachableError(BenchError):
     """Something on another machine cannot be reached, or refuses: what works without it goes on."""
 
 
+class DivergedError(BenchError):
+    """A fit whose loss or scores are no longer finite; all processes that share it raise it at the same step."""
+
+
 class DetectorError(BenchError):
     """The scores of a fitted detector cannot be used: not finite, too large, or dependent on the batch."""
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from benchmarks.workflow.stages import train
-from benchmarks.workflow.stages.train import Train, leading
-from forge.core.errors import BenchError, InputError
+from benchmarks.workflow import joint
+from benchmarks.workflow.joint import follow, leading
+from benchmarks.workflow.stage import Context, Job
+from benchmarks.workflow.stages.train import Train
+from forge.core.errors import BenchError, DivergedError, InputError
 
 
 class Group:
@@ -27,22 +29,29 @@ class Failing(Train):
     def __init__(self):
         pass
 
-    def train(self, job):
+    def jointly(self, job, processes):
         raise BenchError("the disk is full")
+
+
+class Diverging(Failing):
+    """A fit that all processes give up at the same step."""
+
+    def jointly(self, job, processes):
+        raise DivergedError("the loss is not a finite number")
 
 
 @pytest.fixture
 def group(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(train, "_FAILED", set())
+    monkeypatch.setattr(joint, "_FAILED", set())
     group = Group()
-    monkeypatch.setattr(train, "_join", lambda context: group)
+    monkeypatch.setattr(joint, "_join", lambda context: group)
     return group
 
 
 @pytest.fixture
 def job(tmp_path):
-    return train.Job({}, tmp_path, tmp_path, train.Context(None, None, 1, print))
+    return Job({}, tmp_path, tmp_path, Context(None, None, 1, print))
 
 
 def test_the_others_are_dismissed_also_when_a_later_stage_fails(group, job):
@@ -55,6 +64,16 @@ def test_no_message_is_sent_into_a_training_that_failed(group, job):
     with pytest.raises(BenchError, match="full"), leading(job.context):
         Failing().run(job)
     assert len(group.sent) == 1 and group.sent[0] is not None
+
+
+def test_after_a_fit_that_diverged_in_all_processes_the_run_goes_on(group, job, monkeypatch):
+    with pytest.raises(DivergedError), leading(job.context):
+        Diverging().run(job)
+    sent = list(group.sent)
+    assert len(sent) == 2 and sent[1] is None
+    monkeypatch.setattr(group, "broadcast", lambda _: sent.pop(0))
+    follow(job.context)  # the other process: it takes the stage, goes on after it, and ends
+    assert sent == []
 
 
 def test_alone_nothing_is_sent(group, job, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from joint_training import train_all, train_jointly
+from joint_training import Plain, fit, train_all, train_jointly
 
 from benchmarks.cli import main
 from forge.core.distributed import ProcessGroup
@@ -47,14 +47,28 @@ def run_bench(arguments: list[str]) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names the loopback interface as Linux does")
 def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
-    faces = make_set("faces", {"forge": 80}).path
-    launch(2, partial(train_jointly, faces, tmp_path))
-    both = json.loads((tmp_path / "2.json").read_text())
+    faces = make_set("faces", {"forge": 80, "train": 40, "val": 8}).path
+    forged = make_set("forged", {"train": 24, "val": 8}, kind="forged", seed=1).path
+    launch(2, partial(train_jointly, faces, forged, tmp_path))
+    results = json.loads((tmp_path / "2.json").read_text())
+    both = results["trainings"]
     for name, (losses, weights) in train_all(faces, tmp_path, ProcessGroup()).items():
         two, two_weights = both[name]
         assert torch.allclose(torch.tensor(losses), torch.tensor(two), rtol=2e-3, atol=2e-4)
         assert torch.allclose(torch.tensor(weights), torch.tensor(two_weights), rtol=1e-3, atol=5e-3)
         assert abs(losses[0][0] - losses[-1][0]) > 0.01  # something was learned, so the comparison says something
+
+    # a detector: the same curve and weights, but for the order of sums
+    history, weights, facts = fit(Plain, faces, forged, tmp_path / "plain 1", ProcessGroup())
+    joint_history, joint_weights, joint_facts = results["fits"]["plain"]
+    assert joint_facts == facts | {"processes": 2}
+    for alone, joint in zip(history, joint_history, strict=True):
+        assert joint == pytest.approx(alone, rel=1e-4)
+    for alone, joint in zip(weights, joint_weights, strict=True):
+        assert joint == pytest.approx(alone, rel=1e-3, abs=1e-5)
+    assert history[0]["train_loss"] - history[-1]["train_loss"] > 0.001
+    # Ctrl-C and a second call end where one call ends, to the bit: running statistics are shared too
+    assert results["fits"]["noisy"] == results["fits"]["noisy, continued"]
 
 
 @pytest.mark.slow  # the trainings of two processes are compared above

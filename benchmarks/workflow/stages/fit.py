@@ -14,6 +14,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
 from benchmarks.protocol import SHUFFLED, FitId, TrainSet
+from benchmarks.workflow.joint import run_jointly
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from detect.data.views import View
     from detect.detectors.base import Detector
     from detect.discriminator_source import DiscriminatorSource
+    from forge.core.distributed import ProcessGroup
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,7 +128,13 @@ class Fit(FitStage):
         return DETECTORS.load(self.request.detector)  # type: ignore[no-any-return]
 
     def run(self, job: Job) -> Facts:
-        """Fit the detector and its calibration."""
+        """Fit the detector and its calibration; the processes of a `torchrun` share the fit of a network."""
+        if DETECTORS.load(self.request.detector).fits_jointly:
+            return run_jointly(self, job)
+        return self.jointly(job, None)
+
+    def jointly(self, job: Job, processes: ProcessGroup | None) -> Facts:
+        """Fit the detector in this process."""
         from detect.artifact import fit_detector
         from detect.detectors.base import FitContext, FitData  # both import pandas
 
@@ -149,11 +157,13 @@ class Fit(FitStage):
             on_progress=job.context.on_progress,
             discriminator=self._adversary(job),
             fitted={name: member.load(job) for name, member in self.members.items()},
+            processes=processes,
         )
         # pages name it as the run does: after the generator whose discriminator it contains, or as the user wants
         label = self.detector if self.detector != short_name(reference) else ""
         trained = fit_detector(reference, typed, data, context, trained_on=str(self.training), label=label)
-        trained.save(job.out / "detector")
+        if processes is None or processes.first:
+            trained.save(job.out / "detector")
         return {"parameters": trained.card.parameters}
 
     def _pair(self, job: Job, split: str, count: int) -> tuple[View, View]:

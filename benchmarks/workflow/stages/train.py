@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.names import short_name
-from benchmarks.workflow.stage import Context, Facts, Job, Stage
+from benchmarks.workflow.joint import run_jointly
+from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.compute import derive_seed
 from forge.core.files import read_json
@@ -85,13 +82,7 @@ class Train(Stage):
 
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
-        # The first process runs the whole plan; the others sit in `follow` and need to know the call before the first
-        # all-reduce, else all would wait for each other.
-        processes = _join(job.context)
-        processes.broadcast((self, dict(job.folders), job.out, job.work))
-        with _joint(self):
-            self.train(job)
-        return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
+        return run_jointly(self, job)
 
     def untrained(self, resolution: int, *classes: tuple[int, ...]) -> Architecture:
         """Make the architecture for images of this size, and of a conditional one for these numbers of values."""
@@ -107,7 +98,7 @@ class Train(Stage):
         implementation = GENERATORS.load(self.architecture)
         return TrainedGenerator.open(generator_folder(job.path(self), snapshot), implementation=implementation)
 
-    def train(self, job: Job) -> None:
+    def jointly(self, job: Job, processes: ProcessGroup) -> Facts:
         """Train in this process."""
         from forge.generators.labels import Condition  # all import torch or pandas
         from forge.training import task
@@ -147,49 +138,8 @@ class Train(Stage):
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
         train(self.begun(job, task.hold_out(training)), job.out, job.context.on_progress)
+        return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
     def begun(self, job: Job, training: Training) -> Training:
         """Return the training as it begins; one that goes on from another adds its weights."""
         return training
-
-
-def _join(context: Context) -> ProcessGroup:
-    """Join the processes of a `torchrun`; alone, a group of one."""
-    from forge.core.distributed import ProcessGroup  # imports torch
-
-    return ProcessGroup.join(context.compute.torch_device)
-
-
-def follow(context: Context) -> None:
-    """Take part in every training that the first process begins, until it says that there are no more."""
-    processes = _join(context)
-    # None ends it, sent by `leading`. Folders travel as paths: all processes share one disk.
-    while (call := processes.broadcast(None)) is not None:
-        stage, folders, out, work = call
-        stage.train(Job(folders, Path(out), Path(work), context))
-
-
-@contextmanager
-def leading(context: Context) -> Iterator[None]:
-    """Run a plan at the head of the other processes, if there are any, and tell them at its end to stop.
-
-    Also where the plan fails, but not where a training of it failed: the others then wait in the middle of that
-    training for sums of gradients, and a message to them would never be taken. Whoever launched them ends them.
-    """
-    try:
-        yield
-    finally:
-        # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _FAILED:  # set by `torchrun` and `accelerate launch`
-            _join(context).broadcast(None)
-
-
-_FAILED: set[str] = set()  # keys of the trainings that failed in this process
-
-
-@contextmanager
-def _joint(stage: Train) -> Iterator[None]:
-    """Note whether a training of several processes ended as it should."""
-    _FAILED.add(stage.key)
-    yield
-    _FAILED.discard(stage.key)  # not reached after an error

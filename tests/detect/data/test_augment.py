@@ -126,6 +126,13 @@ def test_an_operation_changes_the_images_it_is_drawn_for_and_no_others(name):
     assert not (augment(before, seeded(), NetworkSettings(**OFF, **always)) == before).flatten(1).all(1).any()
 
 
+def test_parts_of_a_batch_are_changed_as_the_whole_is():
+    settings, before = NetworkSettings(shift=0.2, crop=0.8, **ALL), images(16, 16)
+    whole = augment(before, seeded(5), settings)
+    for mine in (torch.tensor([0, 1, 8, 9]), torch.arange(2, 8)):
+        assert torch.equal(augment(before[mine], seeded(5), settings, of=(16, mine)), whole[mine])
+
+
 def test_the_seed_decides_about_degradations_too():
     assert torch.equal(augmented(3, **ALL), augmented(3, **ALL))
     assert not torch.equal(augmented(3, **ALL), augmented(4, **ALL))

@@ -5,6 +5,8 @@ import torch
 
 from detect.data.batches import BalancedBatches
 from detect.data.views import select
+from forge.core.distributed import ProcessGroup
+from forge.faces.feed import PixelFeed
 
 
 def batches(data, **options):
@@ -31,7 +33,17 @@ def test_the_smaller_class_comes_round_again(data):
 
 
 def test_memory_map_and_memory_give_the_same_batches_in_any_order(data):
-    kept, mapped = batches(data), batches(data, preload_bytes=0)
-    assert kept.real.feed.resident and not mapped.real.feed.resident
+    kept, mapped = batches(data), batches(data)
+    assert not mapped.real.feed.resident  # a CPU keeps no copy of a set
+    for stream, view in ((kept.real, data.train_real), (kept.forged, data.train_forged)):
+        stream.feed = PixelFeed(view, torch.device("cpu"), resident=True)
     for number in (30, 2, 17, 2):
         assert torch.equal(kept.batch(number)[0], mapped.batch(number)[0])
+
+
+def test_shares_of_several_processes_make_the_batch(data):
+    whole, shares = batches(data), [batches(data, share=ProcessGroup(rank, 2).share(4)) for rank in range(2)]
+    order = torch.cat([share.positions for share in shares]).argsort()
+    for number in (0, 11, 3):
+        pixels, labels = (torch.cat(parts)[order] for parts in zip(*(s.batch(number) for s in shares), strict=True))
+        assert torch.equal(pixels, whole.batch(number)[0]) and torch.equal(labels, whole.batch(number)[1])

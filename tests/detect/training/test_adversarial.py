@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 import detect.training.loop
+import detect.training.state
+import detect.training.validation
 from detect.attacks.apply import apply
 from detect.attacks.pgd import PGDSettings, ProjectedGradient
 from detect.attacks.target import Target
@@ -111,8 +113,9 @@ def test_a_hardened_network_keeps_more_under_attack(attack: str, data, context, 
 
 @pytest.mark.e2e
 def test_a_hardened_fit_resumes_bit_for_bit(data, context, tmp_path, monkeypatch) -> None:
-    for name, value in (("CHECKPOINT_SECONDS", 0.0), ("CHECKPOINT_SHARE", 1e9), ("TICK_SECONDS", 0.0)):
-        monkeypatch.setattr(detect.training.loop, name, value)
+    for name, value in (("CHECKPOINT_SECONDS", 0.0), ("CHECKPOINT_SHARE", 1e9)):
+        monkeypatch.setattr(detect.training.state, name, value)
+    monkeypatch.setattr(detect.training.loop, "TICK_SECONDS", 0.0)
     settings = {"epochs": 3, "dropout": 0.2, "adversarial": {"epsilon": 4}}
     whole, summary = fitted(data, context(work="whole"), **settings)
 
@@ -133,7 +136,7 @@ def test_a_hardened_fit_resumes_bit_for_bit(data, context, tmp_path, monkeypatch
 
 def test_resistance_to_single_steps_alone_is_told(data, context, monkeypatch) -> None:
     aucs = {"val_auc_fgsm": 0.9, "val_auc_pgd": 0.4}
-    monkeypatch.setattr(detect.training.loop, "robust_aucs", lambda *views, **options: aucs)
+    monkeypatch.setattr(detect.training.validation, "robust_aucs", lambda *views, **options: aucs)
     _, summary = fitted(data, context(), epochs=1, adversarial={"epsilon": 2})
     assert summary.facts["catastrophic_overfitting"] is True
 

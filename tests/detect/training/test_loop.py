@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 import detect.training.loop
+import detect.training.state
+import detect.training.validation
 from detect.data.views import random_labels
 from detect.detectors.image_classifiers import MobileNetV3
 from detect.scoring import score_view
 from detect.training.loop import learning_rate_at
 from detect.training.settings import NetworkSettings
 from forge.core.compute import Compute
+from forge.core.distributed import ProcessGroup
 from forge.core.errors import BenchError, CorruptError, InputError
 from forge.core.registry import allow_files, load_from_file
 
@@ -55,8 +59,8 @@ def stop_at(images):
 
 @pytest.fixture
 def every_step(monkeypatch):
-    monkeypatch.setattr(detect.training.loop, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(detect.training.loop, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(detect.training.state, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(detect.training.state, "CHECKPOINT_SHARE", 1e9)
     monkeypatch.setattr(detect.training.loop, "TICK_SECONDS", 0.0)
 
 
@@ -159,9 +163,18 @@ def test_a_diverged_fit_says_so(data, context):
         fitted(Exploding, data, context(), **QUICK)
 
 
+def test_a_batch_that_processes_cannot_share_is_refused(data, context):
+    shared = dataclasses.replace(context(), processes=ProcessGroup(0, 3))
+    detector = Tiny(Tiny.Settings(batch=8), 32)
+    with pytest.raises(
+        InputError, match=r"batch 8 of tiny, .* 3 processes; choose a multiple of 6"
+    ):
+        detect.training.loop.Fit(detector, detector.build(), data, shared)
+
+
 def test_stops_early_and_keeps_the_best_weights(data, context, monkeypatch):
     aucs = iter([0.7, 0.9, 0.8, 0.85, 0.6])
-    monkeypatch.setattr(detect.training.loop, "validation_auc", lambda real, forged: next(aucs))
+    monkeypatch.setattr(detect.training.validation, "validation_auc", lambda real, forged: next(aucs))
     detector, summary = fitted(Tiny, data, context(), **QUICK | {"epochs": 50, "patience": 3})
     assert [entry["val_auc"] for entry in summary.history] == [0.7, 0.9, 0.8, 0.85, 0.6]
     assert summary.facts["stopped_early"] and summary.facts["best_val_auc"] == 0.9
@@ -215,7 +228,7 @@ def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_leas
         rates.append(fit.optimizer.param_groups[0]["lr"])
         return next(aucs)
 
-    monkeypatch.setattr(detect.training.loop, "validation_auc", auc)
+    monkeypatch.setattr(detect.training.validation, "validation_auc", auc)
     detector = Tiny(Tiny.Settings(batch=8, epochs=50, min_learning_rate=1e-6, **PLATEAU), 32)
     fit = detect.training.loop.Fit(detector, detector.build(), data, context())
     fit.run()
@@ -228,7 +241,9 @@ def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_leas
 def test_a_resumed_fit_knows_its_plateau_and_augments_alike(
     data, context, tmp_path, every_step, monkeypatch, interrupt
 ):
-    monkeypatch.setattr(detect.training.loop, "validation_auc", lambda real, forged: 0.5)  # never better than at first
+    monkeypatch.setattr(
+        detect.training.validation, "validation_auc", lambda real, forged: 0.5
+    )  # never better than at first
     settings = QUICK | PLATEAU | {"epochs": 3, "learning_rate": 0.02, "validate_every": 24, "optimizer": "sgd"}
     settings |= {"crop": 0.9, "blur": 0.5, "noise": 0.5, "jpeg": 0.5, "rescale": 0.5}
     whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)
