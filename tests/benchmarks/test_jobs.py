@@ -6,8 +6,8 @@ import pytest
 from fake_stages import NoDevice, Step
 
 from benchmarks.experiment.request import changed, read_request
-from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.request_fields import RunRequest
+from benchmarks.experiment.resolve import resolve
 from benchmarks.workflow import jobs
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import PlannedRun
