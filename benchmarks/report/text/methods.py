@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.numbers import count
-from benchmarks.evaluation.results import GeneratorFacts, Results
+from benchmarks.evaluation.results import Results
+from benchmarks.evaluation.run_facts import GeneratorFacts
 from benchmarks.experiment.names import base_name, short_name, split_adversary
 from benchmarks.protocol import ALPHA, AttackId, meaning_of_column
 from benchmarks.report.text.bibliography import Work, works_of
