@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli.chromium import print_pdf
 from benchmarks.report.digests import SUMS, write_sums
+from benchmarks.report.index_page import write_index
 from benchmarks.report.run_report import RunReport, latest
 from benchmarks.workflow import rerender
 from benchmarks.workflow.stage import Context
@@ -28,6 +29,7 @@ def report(
     show: bool,
     from_scores: bool,
     digests: bool,
+    index: bool,
     form: str,
     store: Path,
     reports: Path,
@@ -38,6 +40,11 @@ def report(
     """Write the report of a finished run again, with this version's pages."""
     if form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
+    if index:
+        if run:
+            raise InputError(f"--index is of the folder {reports}/ and takes no run; leave {run} out")
+        print(write_index(reports))
+        return
     # Only --from-scores needs data files that match their digests: it computes from them. `rerender` checks
     # results.json.
     finished = RunReport.open(run, reports, checked=from_scores) if run else latest(reports)

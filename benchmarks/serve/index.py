@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evaluation.column import CONTROLS
-from benchmarks.evaluation.leader import published_leader
-from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import TestResult
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
-from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.run_report import RunReport, report_folders
+from benchmarks.report.text.headline import headline
 from benchmarks.workflow.store import Store
 from detect.artifact import read_card
 from forge.core.errors import BenchError, InputError, UnknownNameError
@@ -261,29 +258,7 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
         generators=list(dict.fromkeys(fact.name for fact in results.generators)),
         detectors=list(dict.fromkeys(fact.name for fact in results.detectors)),
         localisers=list(dict.fromkeys(fact.detector for fact in results.localisation if fact.source == "map")),
-        best=_leader(report.folder) or _best(results.cells),
+        best=headline(report),
         warnings=[f"{finding.audit}: {finding.sentence}" for finding in results.audits if finding.passed is False],
         choices=choices,
     )
-
-
-def _leader(folder: Path) -> str:
-    """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
-    leader = published_leader(folder)
-    if leader is None or leader.ranked < 2:  # ranks need two detectors
-        return ""
-    shown = estimate(leader.value, leader.low, leader.high)
-    tied = f"; {leader.tied} more cannot be told apart from it" if leader.tied else ""
-    return f"{leader.detector}: AUC {shown} {phrase_of_column(leader.column)}{tied}"
-
-
-def _best(cells: Sequence[TestResult]) -> str:
-    """Name the highest AUC where it counts most: on families left out, else on other generators, else on seen ones."""
-    # In the order of importance: the first condition that the run has.
-    for condition in PRIMARIES:
-        tests = [cell for cell in cells if cell.condition == condition and cell.detector not in CONTROLS]
-        if tests:
-            best = max(tests, key=lambda cell: cell.auc)
-            shown = estimate(best.auc, best.auc_low, best.auc_high)
-            return f"{best.detector}: AUC {shown} {phrase_of_column(condition)} ({best.tested_on})"
-    return ""

@@ -15,6 +15,7 @@ Examples:
   bench report faces64-quick --open
   bench report faces64-quick --from-scores # every number computed again from scores.parquet
   bench report faces64-quick --format pdf
+  bench report --index                     # a page that links to all reports
   bench report faces64-quick --section my.py:MySection
 """
 
@@ -35,6 +36,10 @@ def report(
     ] = False,
     digests: Annotated[
         bool, typer.Option("--digests", help="Write only SHA256SUMS anew, for the files as they are.")
+    ] = False,
+    index: Annotated[
+        bool,
+        typer.Option("--index", help="Write only index.html of the folder of reports, which links to each of them."),
     ] = False,
     form: Annotated[str, typer.Option("--format", help="Format: html, or pdf (needs Chromium).")] = "html",
     store: options.Store = options.STORE,
