@@ -1,6 +1,7 @@
 """What all tests share: one computing thread a process, and tiny sets of faces."""
 
 import gc
+import hashlib
 import os
 import random
 
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forge.quality.identity
+import forge.quality.metric
 import forge.rendering
 from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
+from forge.quality.features import extract
 
 # no test cuts the power: waiting for the disk after every file takes a sixth of a short run
 os.fsync = lambda descriptor: None
@@ -77,6 +81,24 @@ def rendered_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forge.rendering, "render_person_images", remembered)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def described_once():
+    """Compute the quality features of the same images once per process: real ones stand beside many forged sets."""
+    known = {}
+
+    def remembered(images, *, device="cpu"):
+        key = images.shape, hashlib.sha256(images.tobytes()).digest(), device
+        if key not in known:
+            known[key] = extract(images, device=device)
+            known[key].flags.writeable = False
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (forge.quality.identity, forge.quality.metric):
+            patch.setattr(module, "extract", remembered)
         yield
 
 

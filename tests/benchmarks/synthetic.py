@@ -3,7 +3,6 @@
 import sys
 from dataclasses import replace
 from functools import cache, partial
-from hashlib import sha256
 from html.parser import HTMLParser
 from unittest.mock import patch
 
@@ -55,7 +54,6 @@ def call_bench(tmp_path, monkeypatch, capsys=None):
 def _hasty_metrics():
     """Names of functions and numbers of the quality metrics, and what stands in their place."""
     from forge.core.progress import silent
-    from forge.quality.features import extract
     from forge.quality.ms_ssim import diversity
     from forge.quality.sets import measure_floor
     from forge.quality.sliced_wasserstein import sliced_wasserstein
@@ -68,19 +66,8 @@ def _hasty_metrics():
             known[key] = measure_floor(real, ask)
         return known[key]
 
-    features = {}
-
-    def extract_once(images, *, device="cpu"):
-        key = sha256(images.tobytes()).digest()
-        if key not in features:
-            features[key] = extract(images, device=device)
-            features[key].flags.writeable = False  # others will be given it
-        return features[key]
-
     return {
         "sets.measure_floor": floor_once,
-        "metric.extract": extract_once,
-        "identity.extract": extract_once,
         "identity.FITTED": 32,
         "sliced_wasserstein.sliced_wasserstein": partial(sliced_wasserstein, patches=16, directions=32),
         "ms_ssim.diversity": partial(diversity, pairs=50),

@@ -89,6 +89,9 @@ def with_alpha(pixels):
     return stored(np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]))
 
 
+MORE_CHANGES = (brighter, clipped, grey)  # of levels and colours; on one side they are looked for below
+
+
 @pytest.fixture(scope="module")
 def real():
     return cues(range(COUNT))
@@ -135,7 +138,10 @@ def test_grids_of_many_qualities_are_named_together(real):
     assert "a grid of some quality in 0 % of real, 100 % of forged" in finding.sentence
 
 
-@pytest.mark.parametrize("change", [unchanged, jpeg_once, marked, bordered, brighter, clipped, grey])
+@pytest.mark.parametrize(
+    "change",
+    [unchanged, jpeg_once, marked, bordered, *(pytest.param(each, marks=pytest.mark.slow) for each in MORE_CHANGES)],
+)
 def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
     finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))
     assert finding.passed is True, finding.sentence

@@ -4,10 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic import call_bench
 
-from benchmarks.cli import leaderboard
+from benchmarks.cli import reproduce
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.report import run_leaderboard
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, written_files
 
 pytestmark = pytest.mark.e2e
@@ -18,6 +22,28 @@ REPORTS = ROOT / "reports"
 PUBLISHED = {"faces64-quick": (501, 300_000), "arms-race": (50, 400_000)}
 IN_README = ("faces64-quick",)
 REPRODUCED = sorted(file.parent.name for file in REPORTS.glob("*/expected.json"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ranked_once():
+    """A committed suite is computed and ranked once, whatever is compared with it or printed of it."""
+    known = {}
+
+    def once(work):
+        def remembered(rows_or_cells, *more, **named):
+            which = len(rows_or_cells) if isinstance(rows_or_cells, pd.DataFrame) else id(rows_or_cells)
+            key = (work, which, repr(more), repr({name: value for name, value in named.items() if value is not None}))
+            if key not in known:
+                known[key] = work(rows_or_cells, *more, **named)
+            return known[key]
+
+        return remembered
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (reproduce, run_leaderboard):
+            patch.setattr(module, "cells_of", once(cells_of))
+            patch.setattr(module, "ranked", once(ranked))
+        yield
 
 
 @pytest.mark.parametrize("name", REPRODUCED)
@@ -37,23 +63,7 @@ def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
     assert check_files(folder, files - {SUMS}) and written_files(folder) == files
 
 
-@pytest.fixture(scope="module")
-def ranked_once():
-    """`bench leaderboard` ranks each committed suite once, whatever is printed of it."""
-    known, rank = {}, leaderboard.sheet_of
-
-    def remembered(*reports, by=None):
-        key = (*(report.name for report in reports), by)
-        if key not in known:
-            known[key] = rank(*reports, by=by)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "sheet_of", remembered)
-        yield
-
-
-def test_the_readme_shows_the_leaderboards_that_the_scores_give(ranked_once, tmp_path, monkeypatch, capsys):
+def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", readme, re.DOTALL)
@@ -76,7 +86,7 @@ def test_no_photo_is_published_and_pages_stay_small(name):
 
 @pytest.mark.parametrize("name", ["faces64-quick", "dcgan-xception-rendered-quick"])
 def test_the_list_of_runs_names_the_leader_of_the_leaderboard_and_each_generator_once(
-    name, ranked_once, tmp_path, monkeypatch, capsys
+    name, tmp_path, monkeypatch, capsys
 ):
     bench = call_bench(tmp_path, monkeypatch, capsys)
     runs = json.loads(bench("list", "runs", "--json", "--reports", str(REPORTS))[1])

@@ -40,6 +40,7 @@ ALIKE = {
     *("convnext-tiny", "efficientnet-b0", "face-x-ray", "mobilenetv3", "resnet50", "resnet50-nodown"),
     *("deepfakebench-xception", "deepfakebench-efficientnet-b4", "univfd"),
 }
+SELDOM = {"xception"}  # spsl is this network without its middle, with the phase beside the colours
 NAMES = [MEMBERS.get(name, name) for name in DETECTORS.entries if name not in ALIKE]
 
 # large networks learn the planted artefact in fewer steps than their smoke presets take
@@ -72,7 +73,8 @@ WITHOUT_GRADIENT = UNTRAINED | {"metadata", "hmm", "disc-gradient"}
 
 def each(names=NAMES):
     """Run a test for every detector; with several processes all tests of a detector go to one, which fits it once."""
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names])
+    marks = {name: [pytest.mark.xdist_group(name), *([pytest.mark.slow] if name in SELDOM else [])] for name in names}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in names])
 
 
 @pytest.fixture(scope="session")
