@@ -84,9 +84,7 @@ def execute(
     compute = context.compute
     engine = engine or SerialEngine(store, context, EngineOptions(threads=compute.threads))
     schedule = Schedule(stages, state, cached, threads=compute.threads, device=compute.device, estimates=estimates)
-    return Driver(
-        schedule, engine or SerialEngine(store, context, EngineOptions(threads=compute.threads)), observer
-    ).run()
+    return Driver(schedule, engine, observer).run()
 
 
 class Driver:
@@ -154,6 +152,7 @@ class Driver:
 
     def _take_note(self, event: Event) -> None:
         """Take an event of the engine."""
+        show(self._observer, self._schedule.stage, event)  # first: a failure is noted when its stage has ended
         match event:
             case Finished(key, folder):
                 self._close(key)
@@ -170,7 +169,6 @@ class Driver:
             case Lost(keys, reason):
                 for key in keys:
                     self._lose(key, reason)
-        show(self._observer, self._schedule.stage, event)
 
     def _fail(self, key: str, error: BenchError, *, system: bool = False) -> None:
         self._close(key)
