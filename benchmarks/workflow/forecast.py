@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from benchmarks.evaluation.results import StageFacts
 from benchmarks.report.run_report import report_folders
+from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Store
+from benchmarks.workflow.store import Manifest, Store
 from forge.core.errors import BenchError
 from forge.core.files import digest_json, read_json_object
 
@@ -47,29 +48,54 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
         store: whose manifests hold durations on this machine.
         reports: folder of published reports, whose stages stand in where the store has none.
     """
-    here, elsewhere = _of_store(store), _of_reports(reports)
+    stages = list(stages)
+    estimates = estimates_of(stages, (manifest for _, manifest in store.manifests()), reports)
     total, timed, untimed = 0.0, 0, []
     for stage in stages:
-        # All of this machine's times first, the closest similarity first: a less similar stage here says more than the
-        # same stage on another machine.
-        similarities = _similarities(stage.action, stage.about, stage.settings)
-        rates = next((times[key] for times in (here, elsewhere) for key in similarities if key in times), None)
-        if rates is None:
+        seconds = estimates[stage.key].seconds
+        if seconds is None:
             untimed.append(f"{stage.action} {stage.about}".strip())
         else:
-            total, timed = total + median(rates) * stage.work_units, timed + 1  # rates are seconds per unit of work
+            total, timed = total + seconds, timed + 1
     return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
-def _of_store(store: Store) -> dict[Similarity, list[float]]:
-    """Return seconds per unit of work, by similarity; manifests of an earlier version do not hold what is needed."""
+def estimates_of(stages: Iterable[Stage], past: Iterable[Manifest], reports: Path) -> dict[str, Estimate]:
+    """Return what similar stages took: key -> median duration for the same work, and highest memory.
+
+    Args:
+        stages: those that are to run.
+        past: manifests of this machine.
+        reports: as in `forecast`; they hold no memory.
+    """
+    rates, peaks = _of_store(past)
+    elsewhere = _of_reports(reports)
+    estimates, known = {}, dict[Similarity, Estimate]()  # hundreds of stages share a similarity
+    for stage in stages:
+        similarities = _similarities(stage.action, stage.about, stage.settings)
+        if similarities[0] not in known:
+            # All of this machine's times first, the closest similarity first: a less similar stage here says more than
+            # the same stage on another machine. Rates are seconds per unit of work.
+            times = next((table[key] for table in (rates, elsewhere) for key in similarities if key in table), None)
+            peak = next((peaks[key] for key in similarities if key in peaks), None)
+            known[similarities[0]] = Estimate(median(times) if times else None, peak)
+        rate = known[similarities[0]]
+        seconds = None if rate.seconds is None else rate.seconds * stage.work_units
+        estimates[stage.key] = Estimate(seconds, rate.memory_mb)
+    return estimates
+
+
+def _of_store(past: Iterable[Manifest]) -> tuple[dict[Similarity, list[float]], dict[Similarity, float]]:
+    """Return seconds per unit of work, and highest memory, by similarity; manifests of an earlier version lack both."""
     # A stage is filed under each of its similarities, so that a look-up finds the closest one that has any time.
     rates: dict[Similarity, list[float]] = {}
-    for _, manifest in store.manifests():
-        if manifest.fields:
-            for key in _similarities(manifest.action, manifest.about, manifest.settings):
-                rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
-    return rates
+    peaks: dict[Similarity, float] = {}
+    for manifest in past:
+        for key in _similarities(manifest.action, manifest.about, manifest.settings) if manifest.fields else ():
+            rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
+            if manifest.peak_memory_mb is not None:
+                peaks[key] = max(manifest.peak_memory_mb, peaks.get(key, 0.0))
+    return rates, peaks
 
 
 def _of_reports(reports: Path) -> dict[Similarity, list[float]]:
