@@ -141,7 +141,8 @@ def push(store: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"remote": opened.remote, "results": total, "pushed": pushed}, indent=1))
         return
-    print(f"{pushed} of {_count(total, 'result')} copied to {opened.remote}; the others were there")
+    rest = "" if pushed == total else "; the others were there"
+    print(f"{pushed} of {_count(total, 'result')} copied to {opened.remote}{rest}")
 
 
 def _facts(inventory: Inventory) -> dict[str, Any]:

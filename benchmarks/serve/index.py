@@ -107,6 +107,7 @@ class RunIndex:
         self, reports: Path, store: Path, *, folders: Sequence[Path] = (), classes: Sequence[str] = ()
     ) -> None:
         self.reports, self.store = reports, store
+        self.stored = Store(store).root  # the folder, also where `store` is an address
         # the page sends the short name of a class; loading needs the file that the command line named
         self._classes = {short_name(reference): reference for reference in classes}
         # results.json -> its stamps and what was read; parsed again only when a stamp changed

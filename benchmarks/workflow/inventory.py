@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.claims import Lease
+from benchmarks.workflow.run_record import keys_in_use
 from benchmarks.workflow.store import Manifest, Store, check, read_manifest
 from forge.core.errors import BenchError, InputError
 from forge.core.files import read_json_object
@@ -157,7 +158,7 @@ class Inventory:
         """Yield what may go: results that no report needs, damaged ones, what killed processes left.
 
         Args:
-            hours: younger results stay: a run under way may need them.
+            hours: younger results stay: a run that was stopped, or one of an earlier version, may need them.
             checkpoints: also those of stages that nobody works on now; a run that was stopped begins these anew.
 
         Raises:
@@ -169,8 +170,9 @@ class Inventory:
                 "(`bench report`), or move it away"
             )
         latest = time.time() - 3600 * hours
+        in_use = {*self.leases, *keys_in_use(self.store.root)}
         for result in self.unneeded:
-            if result.made < latest and result.key[:16] not in self.leases:
+            if result.made < latest and result.key[:16] not in in_use:
                 yield Removal(result.folder, result.bytes, "no report needs it", result.key[:16])
         for folder in sorted(self.store.root.glob("results/*.damaged-*")):
             if _DAMAGED.fullmatch(folder.name):

@@ -1,7 +1,7 @@
 """Record of a run under way, a file that other processes read: STORE/runs/NAME.HOST.PID.json.
 
 The driver writes it every two seconds, and once more at its end. It changes nothing of the run, and without it nothing
-is lost.
+is lost. NAME.HOST.PID.keys beside it, written once, holds the first 16 digits of the keys that the run needs.
 """
 
 from __future__ import annotations
@@ -103,16 +103,27 @@ def read_records(store: Path) -> list[RunRecord]:
     return sorted(records, key=lambda record: -record.begun)
 
 
+def keys_in_use(store: Path) -> set[str]:
+    """Return the first 16 digits of the keys that runs under way need; `bench store gc` keeps their results."""
+    keys: set[str] = set()
+    for record in read_records(store):
+        if record.is_alive():
+            with suppress(OSError):
+                keys |= set(_file(store, record, "keys").read_text(encoding="utf-8").split())
+    return keys
+
+
 class Recorder:
     """An observer that keeps a record and passes everything on to another one.
 
     Args:
         record: as the run begins.
         observer: shows the run to people.
+        store: folder of the store, which receives the keys that the run needs; None: they are not written.
     """
 
-    def __init__(self, record: RunRecord, observer: Observer) -> None:
-        self.record, self._observer = record, observer
+    def __init__(self, record: RunRecord, observer: Observer, store: Path | None = None) -> None:
+        self.record, self._observer, self._store = record, observer, store
         self._lock = threading.Lock()  # the heartbeat reads what the run changes
         self._running: dict[str, RunningStage] = {}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
@@ -124,6 +135,9 @@ class Recorder:
                 count = self.record.actions.setdefault(stage.action, ActionCount())
                 count.total += 1
                 count.todo += stage.key in todo
+        if self._store is not None:
+            keys = "".join(f"{stage.key[:16]}\n" for stage in stages)
+            _write(_file(self._store, self.record, "keys"), lambda: keys)
         self._observer.planned(stages, todo)
 
     def started(self, stage: Activity, worker: str = "") -> None:
@@ -188,8 +202,9 @@ def recorded(record: RunRecord, store: Path, observer: Observer) -> Iterator[Rec
             earlier = RunRecord.model_validate(read_json(other))
             if earlier.name == record.name and not earlier.is_alive():
                 other.unlink()
-    recorder, over = Recorder(record, observer), threading.Event()
-    file = store / "runs" / f"{record.name}.{record.host}.{record.pid}.json"
+                other.with_suffix(".keys").unlink(missing_ok=True)
+    recorder, over = Recorder(record, observer, store), threading.Event()
+    file = _file(store, record, "json")
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_SECONDS):
@@ -212,6 +227,10 @@ def recorded(record: RunRecord, store: Path, observer: Observer) -> Iterator[Rec
         over.set()
         heart.join()
         _write(file, recorder.text)
+
+
+def _file(store: Path, record: RunRecord, ending: str) -> Path:
+    return store / "runs" / f"{record.name}.{record.host}.{record.pid}.{ending}"
 
 
 def _write(file: Path, text: Callable[[], str]) -> None:

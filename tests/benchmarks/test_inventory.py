@@ -16,12 +16,15 @@ from finished import finished_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import call_bench
+from test_serve_running import record
 
 from benchmarks.report.run_report import RunReport
+from benchmarks.terminal import Silent
 from benchmarks.workflow import archive, claims
 from benchmarks.workflow.archive import packing, unpack
 from benchmarks.workflow.claims import Holder
 from benchmarks.workflow.inventory import Inventory
+from benchmarks.workflow.run_record import recorded
 from benchmarks.workflow.store import Store, write_manifest
 from forge.core.errors import CorruptError
 
@@ -121,6 +124,10 @@ def test_young_and_claimed_results_stay(bench, tmp_path):
         assert facts(bench)["under_way"] == [
             {"key": "c" * 16, "host": Holder.current().host, "pid": Holder.current().pid}
         ]
+    with recorded(record("under-way"), store.root, Silent()) as recorder:
+        (unneeded,) = [manifest for _, manifest in store.manifests() if manifest.key == "c" * 20]
+        recorder.planned([unneeded], set())
+        assert facts(bench, "gc", "--yes")["removals"] == []
     manifest = store.folder("train", "c" * 20) / "manifest.json"
     os.utime(manifest)
     assert facts(bench, "gc")["removals"] == [] and len(facts(bench, "gc", "--hours", "0")["removals"]) == 1
