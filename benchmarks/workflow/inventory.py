@@ -22,7 +22,7 @@ from forge.core.files import read_json_object
 
 _DAMAGED = re.compile(r"[^.].*\.damaged-\d+")
 _IMPORT = re.compile(r"\.import-[0-9a-f]{8}")
-_LEFT_SECONDS = 24 * 3600.0  # what an import left is removed after a day: no import takes longer
+_LEFT_SECONDS = 24 * 3600.0  # what an import or a claim left is removed after a day: neither takes as long
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,9 @@ class Inventory:
         for folder in sorted(self.store.root.glob(".import-*")):
             if _IMPORT.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - _LEFT_SECONDS:
                 yield Removal(folder, size_of(folder), "left by an import")
+        for folder in sorted(self.store.root.glob("claims/.*")):  # of a process killed before it wrote its name
+            if not any(folder.iterdir()) and folder.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                yield Removal(folder, 0, "left by a claim")
         yield from self._checkpoints(unfinished=checkpoints)
         if (locks := self.store.root / "locks").is_dir():
             yield Removal(locks, size_of(locks), "locks of an earlier version")

@@ -3,9 +3,12 @@
 import os
 import platform
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from finished import finished_run
 from PIL import Image
 
 from benchmarks.serve import running
@@ -14,6 +17,7 @@ from benchmarks.serve.index import RunIndex
 from benchmarks.terminal import Silent
 from benchmarks.workflow.run_record import ActionCount, RunningStage, RunRecord, keys_in_use, recorded
 from benchmarks.workflow.stage import Call
+from benchmarks.workflow.store import Store
 from forge.core.errors import UnknownNameError
 
 KEY = "ab12" * 16
@@ -122,3 +126,17 @@ def test_the_keys_of_a_running_suite_are_known_and_forgotten(tmp_path):
     assert keys_in_use(tmp_path) == set()
     with recorded(record("mine"), tmp_path, Silent()):
         assert not list(tmp_path.glob("runs/*.keys"))
+
+
+def test_a_detector_whose_weights_are_elsewhere_is_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    finished_run(folder)
+    remote = Store(folder / "runs", f"memory://{uuid.uuid4().hex}")
+    for path, _ in remote.manifests():
+        remote.copy.push(path.name, path)
+    index = RunIndex(folder / "reports", Path(remote.remote))
+    assert index.stored == Path("runs") and not index.stored.exists()
+    choice = index.choose("mine dct@dcgan")
+    assert choice.ready and not choice.path.exists()
