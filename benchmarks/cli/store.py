@@ -141,7 +141,8 @@ def push(store: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"remote": opened.remote, "results": total, "pushed": pushed}, indent=1))
         return
-    print(f"{pushed} of {_count(total, 'result')} copied to {opened.remote}; the others were there")
+    rest = "" if pushed == total else "; the others were there"
+    print(f"{pushed} of {_count(total, 'result')} copied to {opened.remote}{rest}")
 
 
 def _facts(inventory: Inventory) -> dict[str, Any]:
@@ -168,7 +169,8 @@ def _facts(inventory: Inventory) -> dict[str, Any]:
         "damaged": {"results": len(aside), "bytes": sum(map(size_of, aside))},
         "checkpoints": {"stages": len(work), "bytes": sum(map(size_of, work))},
         "under_way": [
-            {"key": key, "host": lease.holder.host if lease.holder else "", "pid": lease.holder and lease.holder.pid}
+            {"key": key, "host": lease.holder.host if lease.holder else "", "pid": lease.holder and lease.holder.pid,
+             "alive": lease.alive}
             for key, lease in inventory.leases.items()
         ],
     }  # fmt: skip
@@ -191,7 +193,8 @@ def _remarks(facts: dict[str, Any]) -> Iterable[str]:
     if work["stages"]:
         yield f"checkpoints of {_count(work['stages'], 'stage')}, {_size(work['bytes'])}"
     for row in facts["under_way"]:
-        yield f"under way: {row['key']}, process {row['pid']} on {row['host']}"
+        unsure = "" if row["alive"] else ", from where its death would not be seen here"
+        yield f"under way: {row['key']}, process {row['pid']} on {row['host']}{unsure}"
     for name in facts["unreadable"]:
         yield f"the report {name} cannot be read, so that what it needs is not known"
 

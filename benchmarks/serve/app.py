@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib.resources import files as package_files
@@ -16,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from benchmarks.inference.map_output import share_text
+from benchmarks.serve import running
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
 from benchmarks.serve.queue import Answer, DetectionQueue
@@ -52,6 +54,7 @@ def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | Non
     # Pages, API, files: no two of them share a path, so that the order does not decide which route answers.
     _add_api(app, queue)
     _add_files(app, index)
+    _add_running(app, pages)
     _add_errors(app, pages)
     return app
 
@@ -75,6 +78,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part, "share": share_text}
+        self.local = local
         self._templates.globals |= {"limits": limits, "local": local, "reports": index.reports.name}
 
     def front_page(
@@ -97,6 +101,7 @@ class Pages:
             "index.html.j2",
             status,
             runs=runs,
+            suites=running.suites(self.index.stored),
             groups=groups,
             ready=ready,
             # a folder may hold a localiser, which is known when it is loaded
@@ -108,6 +113,12 @@ class Pages:
             answer=answer,
             problem=problem,
         )
+
+    def running_page(self, name: str, *, part: bool) -> HTMLResponse:
+        """Return the page of a run under way, or the part of it that changes."""
+        suite = running.suite(self.index.stored, name)
+        template = "running_part.html.j2" if part else "running.html.j2"
+        return self._answered(template, 200, suite=suite, now=int(time.time()))  # the time keeps pictures new
 
     def part(self, *, answer: Answer | None = None, problem: str = "", status: int = 200) -> HTMLResponse:
         """Return the answer alone, for the script to put into the page."""
@@ -218,6 +229,10 @@ def _add_api(app: FastAPI, queue: DetectionQueue) -> None:
         limits = {"bytes": queue.limits.bytes, "pixels": queue.limits.pixels, "formats": FORMATS}
         return JSONResponse({"runs": [run.as_json() for run in queue.index.runs()], "folders": folders} | limits)
 
+    @app.get("/api/running")
+    async def suites() -> Response:
+        return JSONResponse({"running": [suite.as_json() for suite in running.suites(queue.index.stored)]})
+
     @app.post("/api/detect")
     async def detect(request: Request) -> Response:
         answer = await _judged(request, queue, {})
@@ -244,6 +259,28 @@ def _add_files(app: FastAPI, index: RunIndex) -> None:
             return Response(text, media_type=media_type, headers={"Content-Security-Policy": policy})
         # data and bitmaps: nothing in them may run
         return FileResponse(file, media_type=media_type, headers={"Content-Security-Policy": FILE_POLICY})
+
+
+def _add_running(app: FastAPI, pages: Pages) -> None:
+    store = pages.index.stored
+
+    @app.get("/running/{name}")
+    async def suite(request: Request, name: str) -> Response:
+        return pages.running_page(name, part=request.headers.get("x-part") == "running")
+
+    @app.get("/running/{name}/{key}.png")
+    async def samples(name: str, key: str) -> Response:
+        # Of translators the grids show photos beside forgeries: for this machine alone.
+        file = running.picture(store, name, key) if pages.local else None
+        if file is None:
+            raise Refused(404, "this stage has no samples")
+        return Response(file.read_bytes(), media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    script = (package_files("benchmarks") / "serve/static/live.js").read_bytes()
+
+    @app.get("/static/live.js")
+    async def live() -> Response:
+        return Response(script, media_type="text/javascript")
 
 
 def report_file(folder: Path, path: str) -> Path:

@@ -32,6 +32,7 @@ class Choice:
         trained_on: its training forgeries.
         path: where it is stored.
         folder: whether it is a folder with detector.json of its own, and of no run.
+        elsewhere: whether a store on another machine had its weights when the run was read.
     """
 
     id: str
@@ -40,12 +41,13 @@ class Choice:
     trained_on: str
     path: Path
     folder: bool = False
+    elsewhere: bool = False
 
     @property
     def ready(self) -> bool:
-        """Whether the detector's weights are on the disk."""
+        """Whether the detector's weights are on the disk, or can be fetched."""
         # asked on the disk with each page: a run that is deleted from the store must not be offered
-        return self.path.is_dir()
+        return self.path.is_dir() or self.elsewhere
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class RunIndex:
         self, reports: Path, store: Path, *, folders: Sequence[Path] = (), classes: Sequence[str] = ()
     ) -> None:
         self.reports, self.store = reports, store
+        self.stored = Store(store).root  # the folder, also where `store` is an address
         # the page sends the short name of a class; loading needs the file that the command line named
         self._classes = {short_name(reference): reference for reference in classes}
         # results.json -> its stamps and what was read; parsed again only when a stamp changed
@@ -250,7 +253,9 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
             stage = fit_stage(results, detector, trained_on, seed)
             # The folder is computed, not looked for: `ready` asks whether it is there.
             folder = store.folder(stage.action, stage.key)
-            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, folder))
+            elsewhere = not folder.is_dir() and store.has(stage.action, stage.key)
+            label = f"{run.name} {detector}@{trained_on}"
+            choices.append(Choice(label, run.name, detector, trained_on, folder, elsewhere=elsewhere))
     return replace(
         run,
         data=f"{results.data.name}, {results.data.resolution} px",

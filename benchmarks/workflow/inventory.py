@@ -15,13 +15,14 @@ from pydantic import ValidationError
 
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.claims import Lease
+from benchmarks.workflow.run_record import keys_in_use
 from benchmarks.workflow.store import Manifest, Store, check, read_manifest
 from forge.core.errors import BenchError, InputError
 from forge.core.files import read_json_object
 
 _DAMAGED = re.compile(r"[^.].*\.damaged-\d+")
 _IMPORT = re.compile(r"\.import-[0-9a-f]{8}")
-_LEFT_SECONDS = 24 * 3600.0  # what an import left is removed after a day: no import takes longer
+_LEFT_SECONDS = 24 * 3600.0  # what an import or a claim left is removed after a day: neither takes as long
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Inventory:
         """Yield what may go: results that no report needs, damaged ones, what killed processes left.
 
         Args:
-            hours: younger results stay: a run under way may need them.
+            hours: younger results stay: a run that was stopped, or one of an earlier version, may need them.
             checkpoints: also those of stages that nobody works on now; a run that was stopped begins these anew.
 
         Raises:
@@ -169,8 +170,9 @@ class Inventory:
                 "(`bench report`), or move it away"
             )
         latest = time.time() - 3600 * hours
+        in_use = {*self.leases, *keys_in_use(self.store.root)}
         for result in self.unneeded:
-            if result.made < latest and result.key[:16] not in self.leases:
+            if result.made < latest and result.key[:16] not in in_use:
                 yield Removal(result.folder, result.bytes, "no report needs it", result.key[:16])
         for folder in sorted(self.store.root.glob("results/*.damaged-*")):
             if _DAMAGED.fullmatch(folder.name):
@@ -178,6 +180,9 @@ class Inventory:
         for folder in sorted(self.store.root.glob(".import-*")):
             if _IMPORT.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - _LEFT_SECONDS:
                 yield Removal(folder, size_of(folder), "left by an import")
+        for folder in sorted(self.store.root.glob("claims/.*")):  # of a process killed before it wrote its name
+            if not any(folder.iterdir()) and folder.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                yield Removal(folder, 0, "left by a claim")
         yield from self._checkpoints(unfinished=checkpoints)
         if (locks := self.store.root / "locks").is_dir():
             yield Removal(locks, size_of(locks), "locks of an earlier version")

@@ -28,6 +28,7 @@ from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
 from forge.core.files import parse_json
 
 LISTED_SECONDS = 5.0  # how long a list of results is believed; a claim asks again
+DOWN_SECONDS = 60.0  # how long an address that could not be listed is not asked again: each attempt takes minutes
 _BLOCK = 32 << 20  # bytes of one part of an upload, which lies in memory
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "memory"})  # protocols whose files appear whole
 
@@ -70,6 +71,7 @@ class Remote:
         self.base = base.rstrip("/")
         self._names: set[str] = set()
         self._listed = -LISTED_SECONDS
+        self._down, self._problem = -DOWN_SECONDS, ""
 
     def reach(self) -> None:
         """Make sure that the address can be read, before any work.
@@ -96,15 +98,27 @@ class Remote:
         Raises:
             UnreachableError: the address cannot be reached.
         """
+        self._be_up()
         if time.monotonic() - self._listed > LISTED_SECONDS:
-            with self._reaching():
-                try:
-                    paths = cast("list[str]", self.files.ls(f"{self.base}/results", detail=False))
-                except FileNotFoundError:  # nothing was published yet
-                    paths = []
-            self._names = {path.rpartition("/")[2] for path in paths}
+            try:
+                with self._reaching():
+                    self._names = self._list()
+            except UnreachableError as error:
+                self._down, self._problem = time.monotonic(), str(error)
+                raise
             self._listed = time.monotonic()
         return f"{name}.json" in self._names
+
+    def _list(self) -> set[str]:
+        try:
+            paths = cast("list[str]", self.files.ls(f"{self.base}/results", detail=False))
+        except FileNotFoundError:  # nothing was published yet
+            return set()
+        return {path.rpartition("/")[2] for path in paths}
+
+    def _be_up(self) -> None:
+        if time.monotonic() - self._down < DOWN_SECONDS:
+            raise UnreachableError(self._problem)
 
     def fetch(self, name: str, folder: Path) -> None:
         """Fill an empty folder with a result that is there.
@@ -173,6 +187,7 @@ class Remote:
         """
         claims, claim = self.claims(), None
         try:
+            self._be_up()
             if claims is not None:
                 with self._reaching():
                     claim = claims.take(key)

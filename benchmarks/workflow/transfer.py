@@ -71,6 +71,9 @@ def export_run(report: RunReport, store: Store, reports: Path, file: Path) -> tu
     if file.exists():
         raise InputError(f"{file} exists already; choose another name or remove it first")
     report.check()
+    if store.copy is not None:
+        for stage in report.results.stages:  # fetches what is only there
+            store.find(stage.action, stage.key)
     inventory = Inventory.of(store, reports)
     keys = {stage.key for stage in report.results.stages}
     needed = inventory.needed_by(keys)

@@ -16,12 +16,15 @@ from finished import finished_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import call_bench
+from test_serve_running import record
 
 from benchmarks.report.run_report import RunReport
+from benchmarks.terminal import Silent
 from benchmarks.workflow import archive, claims
 from benchmarks.workflow.archive import packing, unpack
 from benchmarks.workflow.claims import Holder
 from benchmarks.workflow.inventory import Inventory
+from benchmarks.workflow.run_record import recorded
 from benchmarks.workflow.store import Store, write_manifest
 from forge.core.errors import CorruptError
 
@@ -119,8 +122,12 @@ def test_young_and_claimed_results_stay(bench, tmp_path):
     with store.claim("c" * 20, waiting=lambda: None):
         assert facts(bench, "gc", "--yes")["removals"] == []
         assert facts(bench)["under_way"] == [
-            {"key": "c" * 16, "host": Holder.current().host, "pid": Holder.current().pid}
+            {"key": "c" * 16, "host": Holder.current().host, "pid": Holder.current().pid, "alive": True}
         ]
+    with recorded(record("under-way"), store.root, Silent()) as recorder:
+        (unneeded,) = [manifest for _, manifest in store.manifests() if manifest.key == "c" * 20]
+        recorder.planned([unneeded], set())
+        assert facts(bench, "gc", "--yes")["removals"] == []
     manifest = store.folder("train", "c" * 20) / "manifest.json"
     os.utime(manifest)
     assert facts(bench, "gc")["removals"] == [] and len(facts(bench, "gc", "--hours", "0")["removals"]) == 1
@@ -303,12 +310,16 @@ def test_any_changed_byte_is_damage_or_changes_nothing(tmp_path_factory, data):
     assert {path.parent for path in folder.rglob("*") if path.is_file()} <= {folder / "in", folder / "out"}
 
 
-def test_results_are_copied_elsewhere_afterwards(bench, tmp_path):
+def test_results_are_copied_elsewhere_afterwards(bench, tmp_path, monkeypatch):
     code, _, err = bench("store", "push")
     assert code == 2 and "runs/ has no copy elsewhere; name one with --store s3://bucket/prefix or BENCH_REMOTE" in err
     address = f"memory://{uuid.uuid4().hex}"
     assert facts(bench, "push", "--store", address) == {"remote": address, "results": 6, "pushed": 6}
     assert facts(bench, "push", "--store", address)["pushed"] == 0
+    shutil.copytree(tmp_path / "reports/mine", tmp_path / "alone/mine")
+    report = ("--store", address, "--reports", "alone")
+    monkeypatch.setenv("BENCH_HOME", "empty")
+    assert facts(bench, "export", "mine", "mine.tar", *report)["results"] == 2  # the fits, which the report names
     there = Store(tmp_path / "there", address)
     assert there.find("train", "b" * 20) and fsspec.filesystem("memory").exists(f"{address}/store.json")
     assert replace(there, root=tmp_path / "other").has("prepare", "a" * 20)

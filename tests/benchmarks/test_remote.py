@@ -14,7 +14,7 @@ from test_claims import ELSEWHERE, Clock, nothing
 from benchmarks import places
 from benchmarks.terminal import Silent
 from benchmarks.workflow import claims, drive, remote_claims
-from benchmarks.workflow.remote import Remote
+from benchmarks.workflow.remote import DOWN_SECONDS, Remote
 from benchmarks.workflow.remote_claims import RemoteClaims
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store, write_manifest
@@ -115,6 +115,29 @@ def test_a_damaged_copy_is_set_aside_and_made_again(tmp_path, address):
     shutil.rmtree(folder)
     here.copy.refresh()
     assert here.find("train", KEY) == folder
+
+
+def test_an_address_that_does_not_answer_is_left_alone_for_a_while(tmp_path, monkeypatch):
+    store, calls = Store(tmp_path, f"memory://{uuid.uuid4().hex}"), []
+
+    def fail(*arguments, **options):
+        calls.append(arguments)
+        raise TimeoutError("no answer")
+
+    with monkeypatch.context() as patch, pytest.warns(BenchWarning, match="no answer; going on with what .* has"):
+        patch.setattr(store.copy.files, "ls", fail)
+        for number in range(5):
+            assert store.find("train", f"{number}") is None and not store.has("train", f"{number}")
+        with store.claim(KEY, waiting=nothing):
+            publish(store)
+    assert len(calls) == 1
+    store.copy._down -= DOWN_SECONDS
+    assert not store.has("train", "1") and store.copy.push(*pushed(store))
+
+
+def pushed(store):
+    folder = store.folder("train", KEY)
+    return folder.name, folder
 
 
 def test_another_result_under_a_name_is_not_taken(tmp_path, address):

@@ -40,7 +40,7 @@ def overview(
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, nothing is removed.")] = False,
     hours: Annotated[
-        float, typer.Option("--hours", min=0, help="Keep younger results, which a run under way may need.")
+        float, typer.Option("--hours", min=0, help="Keep younger results, which a stopped run may need.")
     ] = 24,
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Remove checkpoints of stopped runs too, which then begin anew.")
