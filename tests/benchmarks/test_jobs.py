@@ -76,9 +76,12 @@ def test_jobs_and_threads_follow_from_the_plan(tmp_path, count, options, expecte
 
 def test_the_choice_is_said_with_its_reason(tmp_path):
     assert list(chosen(tmp_path, 40).notes) == [
-        "1 thread: 40 trainings run side by side on 8 cores; --threads chooses otherwise",
-        "8 jobs: 8 cores, 1 thread each; --jobs chooses otherwise",
+        "8 jobs of 1 thread: 40 trainings run side by side, 8 cores; --jobs and --threads choose otherwise"
     ]
+    assert list(chosen(tmp_path, 40, jobs=2).notes) == [
+        "2 jobs of 4 threads: 2 jobs share 8 cores; --threads chooses otherwise"
+    ]
+    assert list(chosen(tmp_path, 40, threads=4).notes) == ["2 jobs of 4 threads: 8 cores; --jobs chooses otherwise"]
     assert not chosen(tmp_path, 40, jobs=2, threads=1).notes
 
 
@@ -90,7 +93,9 @@ def test_trainings_in_the_store_keep_their_number_of_threads(tmp_path):
         work = chosen(tmp_path, 40, **options)
         assert work.compute.threads == 2 and work.runs[0].stages[0].key == other.stages[0].key
     assert chosen(tmp_path, 40).options.jobs == 4
-    assert "as the 2 trainings of this run that are in the store" in chosen(tmp_path, 40).notes[0]
+    assert (
+        "4 jobs of 2 threads: as 2 trainings of this run in the store, 8 cores; --jobs" in chosen(tmp_path, 40).notes[0]
+    )
     assert chosen(tmp_path, 40, threads=1).compute.threads == 1  # what was asked for wins
 
 
@@ -114,6 +119,7 @@ def test_gpus_have_a_job_each(tmp_path, monkeypatch):
     work = allot([run_of(40)], Store(tmp_path), tmp_path, compute, jobs=None, threads=None)
     assert work.options.jobs == 2 and work.options.devices == ("cuda:0", "cuda:1") and work.options.threads == 4
     assert work.compute.threads == 8  # threads decide nothing there
+    assert list(work.notes) == ["2 jobs of 4 threads: one for each GPU; --jobs chooses otherwise"]
 
 
 def test_other_engines_decide_themselves(tmp_path):
