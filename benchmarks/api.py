@@ -30,7 +30,7 @@ from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.engines import known_engine
-from benchmarks.workflow.jobs import allot
+from benchmarks.workflow.jobs import allot, elsewhere
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.store import Store
 from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
@@ -72,6 +72,9 @@ def run(
     workers: int = 1,
     jobs: int | None = None,
     engine: str | None = None,
+    ray_address: str | None = None,
+    ship_below: float | None = None,
+    slurm: Mapping[str, str | float] | None = None,
     store: str | Path | None = None,
     reports: str | Path | None = None,
     overwrite: bool = False,
@@ -108,6 +111,10 @@ def run(
             an `if __name__ == "__main__":` guard; a notebook does not.
         jobs: stages at a time (default: the suite's, else 1: this process); more start new interpreters, as workers do.
         engine: where stages run: "local" (default), "ray" or "slurm".
+        ray_address: HOST:PORT of a Ray cluster, or "auto" (default: RAY_ADDRESS, else one on this machine is started).
+        ship_below: MB of the largest result that travels to nodes of the cluster that do not see the store (default:
+            none does, and such nodes are refused).
+        slurm: options of the jobs, e.g. {"partition": "gpu", "time": 120}; see the manual.
         store: folder of results and checkpoints (default: the environment's BENCH_HOME, else runs), or the address of
             a store on another machine, as s3://bucket/prefix.
         reports: parent folder of reports (default: the environment's BENCH_REPORTS, else reports).
@@ -150,6 +157,9 @@ def run(
         "set": nested(settings or {}),
         "jobs": jobs,
         "engine": engine,
+        "ray_address": ray_address,
+        "ship_below": ship_below,
+        "slurm": dict(slurm or {}),
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }
     chosen = choose_device(device)
@@ -159,6 +169,7 @@ def run(
     set_threads(compute.threads)
     # Plans of earlier calls lie in the store; see `_remembered` in workflow/runner.py.
     engine = known_engine(request.engine)
+    others = elsewhere(request)
     planned = prepare_run(plan, memory=stages.root / "plans", compute=compute)
     # Both refusals come before any work: hours of training must not end at a folder that may not be replaced.
     refuse_foreign(folder / plan.name)
@@ -166,7 +177,7 @@ def run(
         refuse_other_request(folder / plan.name, plan.request, planned.photos)
     # one job by default: a script without the guard would begin again in every worker
     count = request.jobs or (1 if engine == "local" else None)
-    work = allot([planned], stages, folder, compute, jobs=count, threads=threads, engine=engine)
+    work = allot([planned], stages, folder, compute, jobs=count, threads=threads, engine=engine, elsewhere=others)
     with observer_for(quiet=quiet) as observer, _noting(observer):
         for note in [*notes, *notes_of(plan), *work.notes]:
             observer.noted(note)

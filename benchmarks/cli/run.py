@@ -21,8 +21,9 @@ from benchmarks.terminal import observer_for
 from benchmarks.workflow.disk import check_places, check_room
 from benchmarks.workflow.drive import status
 from benchmarks.workflow.engines import known_engine
+from benchmarks.workflow.engines.slurm_options import parsed
 from benchmarks.workflow.forecast import forecast
-from benchmarks.workflow.jobs import allot
+from benchmarks.workflow.jobs import allot, elsewhere
 from benchmarks.workflow.joint import follow
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context
@@ -62,6 +63,9 @@ def run(
     workers: int,
     jobs: int | None,
     engine: str | None,
+    ray_address: str | None,
+    ship_below: float | None,
+    slurm: str | None,
     show_real: bool,
     external: list[str] | None,
     forged: list[str] | None,
@@ -98,6 +102,9 @@ def run(
         "name": name,
         "jobs": jobs,
         "engine": engine,
+        "ray_address": ray_address,
+        "ship_below": ship_below,
+        "slurm": parsed(slurm or ""),
         "show_real": show_real or None,  # None leaves a suite's `show_real: true`
         "external": parse_pairs(external or ()),
         "forged": parse_forged(forged or ()),
@@ -116,12 +123,15 @@ def run(
     opened.reach()
     check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
     engine = known_engine(request.engine)  # an unknown one is refused before the planning
+    others = elsewhere(request)
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
     # Planned anew for other threads, where the rules choose some; below `torchrun` for none.
-    allotment = allot(runs, opened, reports, compute, jobs=request.jobs, threads=threads, engine=engine)
+    allotment = allot(
+        runs, opened, reports, compute, jobs=request.jobs, threads=threads, engine=engine, elsewhere=others
+    )
     runs, compute = list(allotment.runs), allotment.compute
     notes += allotment.notes
     # A dry run ends before the refusals that --overwrite lifts, since it replaces nothing.

@@ -61,6 +61,13 @@ class RunRequest(Settings):
         None, exclude_if=not_, description="stages at a time, of no effect on results; null: chosen by rules"
     )
     engine: str = Field("", exclude_if=not_, description="what runs the stages: local (default), ray or slurm")
+    ray_address: str = Field("", exclude_if=not_, description="HOST:PORT of a Ray cluster, or auto; empty: its own")
+    ship_below: Annotated[float, Field(ge=0, le=1000)] = Field(
+        0.0, exclude_if=not_, description="MB of the largest result that travels to nodes without the store"
+    )
+    slurm: dict[str, str | int | float] = Field(
+        {}, exclude_if=not_, description="options of sbatch, time in minutes and memory in GB"
+    )
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
 
     # Another word for the same: what is given as `sets` is stored as `external`.

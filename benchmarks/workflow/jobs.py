@@ -25,6 +25,7 @@ from forge.core.errors import InputError
 from forge.core.files import digest_json
 
 if TYPE_CHECKING:
+    from benchmarks.experiment.settings import RunRequest
     from benchmarks.workflow.runner import PlannedRun
 
 MANY = 2  # trainings a core, from which on they run side by side
@@ -61,7 +62,7 @@ def allot(
     jobs: int | None,
     threads: int | None,
     engine: str = "local",
-    address: str = "",
+    elsewhere: EngineOptions | None = None,
 ) -> Allotment:
     """Choose jobs and threads of runs.
 
@@ -73,12 +74,12 @@ def allot(
         jobs: asked for; None: chosen here.
         threads: asked for; None: chosen here.
         engine: name; another than "local" decides itself how many stages it has room for (`jobs` is then 0).
-        address: of its cluster.
+        elsewhere: from `elsewhere`, of an engine on other machines.
 
     Raises:
         InputError: several jobs below `torchrun`, whose processes train together.
     """
-    options = EngineOptions(threads=compute.threads, address=address)
+    options = replace(elsewhere or EngineOptions(), threads=compute.threads)
     alone = engine == "local" and jobs == 1
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if engine != "local" or jobs not in (None, 1):
@@ -104,6 +105,23 @@ def allot(
         return Allotment(runs, compute, replace(options, jobs=jobs or 0), estimates, notes)
     options, notes = _local(options, compute, todo, estimates, jobs, threads or asked_threads(), reason)
     return Allotment(runs, compute, options, estimates if options.jobs > 1 else {}, notes)
+
+
+def elsewhere(request: RunRequest) -> EngineOptions:
+    """Return what a request says of machines elsewhere.
+
+    Raises:
+        InputError: an option of another engine than the one asked for.
+    """
+    ray = {"--ray-address": request.ray_address, "--ship-below": request.ship_below}
+    for option, engine, value in (
+        *((name, "ray", value) for name, value in ray.items()),
+        ("--slurm", "slurm", request.slurm),
+    ):
+        if value and request.engine != engine:
+            raise InputError(f"{option} is of --engine {engine}, and the engine is {request.engine or 'local'}; add it")
+    slurm = {name: str(value) for name, value in request.slurm.items()}
+    return EngineOptions(address=request.ray_address, ship_below_mb=request.ship_below, slurm=slurm)
 
 
 def _is_complete(runs: Sequence[PlannedRun], store: Store) -> bool:

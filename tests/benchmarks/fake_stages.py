@@ -49,7 +49,7 @@ class Step(Stage):
     settings = property(lambda self: {"title": self.title, "act": self.act})
 
     def run(self, job):
-        facts = ACTS[self.act](self, job) if self.act else {}
+        facts = (ACTS[self.act](self, job) or {}) if self.act else {}
         texts = [(job.path(stage) / "text").read_text() for stage in self.inputs.values()]
         (job.out / "text").write_text(f"{self.title}({','.join(texts)})")
         here = {"pid": os.getpid(), "device": job.context.compute.device, "threads": os.environ["OMP_NUM_THREADS"]}
@@ -148,5 +148,22 @@ def _stuck(stage, job):
         time.sleep(60)
 
 
+def _met(stage, job):
+    """Wait for another stage of this kind, which must run at the same time."""
+    (job.work / "here").touch()
+    deadline = time.monotonic() + 120
+    while len([*job.work.parent.glob("*/here")]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)  # the other looks before this one is published, and its folder gone
+
+
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}
+ACTS |= {
+    "counted": _counted,
+    "met": _met,
+    "stuck": _stuck,
+    "slow": _slow,
+    "source": _source,
+    "parallel": _parallel,
+}

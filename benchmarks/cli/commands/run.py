@@ -125,6 +125,24 @@ def run(
     engine: Annotated[
         str | None, typer.Option("--engine", help="Where stages run: local, ray or slurm. [default: local]")
     ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address", help="Ray cluster: HOST:PORT of its head, or auto. [default: RAY_ADDRESS, else its own]"
+        ),
+    ] = None,
+    ship_below: Annotated[
+        float | None,
+        typer.Option(
+            "--ship-below",
+            min=0,
+            max=1000,
+            help="MB of results that travel to Ray nodes without the store. [default: 0]",
+        ),
+    ] = None,
+    slurm: Annotated[
+        str | None, typer.Option("--slurm", help="Options of Slurm's jobs, e.g. partition=gpu,time=120 (minutes).")
+    ] = None,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
     external: Annotated[
         list[str] | None,

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from benchmarks.workflow.engines.base import Event, Noted, Progressed, Started
 from forge.core.errors import BenchError
 from forge.core.files import open_regular, parse_json
@@ -20,6 +22,7 @@ from forge.core.progress import ProgressEvent
 SUFFIX = ".events"
 PAUSE_SECONDS = 0.25  # between two lines of progress of one task
 MAX_BYTES = 1 << 20  # of new lines of one file that a call of `poll` reads
+_PROGRESS = TypeAdapter(ProgressEvent)
 
 
 class EventWriter:
@@ -103,7 +106,7 @@ def _parsed(line: bytes, path: Path) -> Event | None:
             return Started(str(values["begins"]), str(values["worker"]))
         if "key" in values:
             key = str(values.pop("key"))
-            return Progressed(key, ProgressEvent(**values))
+            return Progressed(key, _PROGRESS.validate_python(values))
         return Noted(str(values["note"]))
-    except (BenchError, UnicodeDecodeError, KeyError, TypeError):
+    except (BenchError, ValueError, KeyError, TypeError):
         return None

@@ -6,6 +6,7 @@ what happens after a loss: Ray itself repeats nothing.
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import time
@@ -80,28 +81,32 @@ class RayEngine(Engine):
         self._blind: set[str] = set()  # nodes that do not see the store
         self._seeing: list[str] = []  # nodes that do, and have processors
         self._nodes: list[dict[str, Any]] = []
+        self._context: Any = None  # reference of the pickled context, once the cluster is joined
         self._looked = 0.0
 
     def __enter__(self) -> Self:
+        """Return itself; the cluster is joined when the first task comes: a run without any needs none."""
+        self._site = self._undo.enter_context(
+            opened(self.store, self.name, ship_bytes=round(self.options.ship_below_mb * MB))
+        )
+        self._listener = Listener(self.store, self._site)
+        return self
+
+    def connect(self) -> None:
         """Join or start the cluster, and ask its nodes whether they can work.
 
         Raises:
             InputError: there is no cluster, or its nodes cannot work for this run; says why.
         """
         options = self.options
+        address = options.address or os.environ.get("RAY_ADDRESS", "")  # as Ray itself does
         processors = max(cores(), options.jobs * options.threads)
-        with ExitStack() as undo:
-            cluster = undo.enter_context(RayCluster(options.address, processors=processors, threads=options.threads))
-            self._site = undo.enter_context(opened(self.store, self.name, ship_bytes=round(options.ship_below_mb * MB)))
-            self._listener = Listener(self.store, self._site)
-            context = replace(self.context, on_progress=silent)
-            self._context = ray.put(pickle.dumps(context))
-            self._look()
-            self._refuse_infeasible()
-            if not cluster.started:
-                self._ask_nodes()
-            self._undo = undo.pop_all()
-        return self
+        cluster = self._undo.enter_context(RayCluster(address, processors=processors, threads=options.threads))
+        self._look()
+        self._refuse_infeasible()
+        if not cluster.started:
+            self._ask_nodes()
+        self._context = ray.put(pickle.dumps(replace(self.context, on_progress=silent)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,14 +127,20 @@ class RayEngine(Engine):
     @property
     def slots(self) -> int:
         """Return how many tasks may be under way: what was asked for, else what the processors of all nodes hold."""
-        if self.options.jobs:
-            return self.options.jobs
+        if self.options.jobs or self._context is None:
+            return self.options.jobs or 1
         if time.monotonic() - self._looked > NODES_SECONDS:
             self._look()
         return max(1, sum(int(_amount(node, "CPU")) // self.options.threads for node in self._nodes))
 
     def submit(self, task: Task) -> None:
-        """Give a task to Ray."""
+        """Give a task to Ray.
+
+        Raises:
+            InputError: as `connect`, of the first task; or no node can take it.
+        """
+        if self._context is None:
+            self.connect()
         number = f"{next(self._numbers):06}"
         on_gpu = task.device.startswith("cuda") and any(stage.computes for stage in task.stages)
         sent = replace(

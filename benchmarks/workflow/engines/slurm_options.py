@@ -17,6 +17,19 @@ _MARGIN = 3.0  # times the forecast, and ten minutes: a job that is cut off cost
 _MEMORY_MARGIN = 1.25
 
 
+def parsed(text: str) -> dict[str, str]:
+    """Return the options of "partition=gpu,time=120".
+
+    Raises:
+        InputError: a part has no name or no value.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for name, _, value in pairs:
+        if not name.strip() or not value.strip():
+            raise InputError(f"--slurm {quoted(text)} is not NAME=VALUE,…, e.g. partition=gpu,time=120")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def refuse_unusable(options: Mapping[str, str]) -> None:
     """Check the values of `--slurm`.
 

@@ -1,0 +1,135 @@
+"""Tasks that run elsewhere: logs that are followed, results that travel, machines that cannot take part."""
+
+import io
+import os
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import fake_stages
+import pytest
+from fake_stages import NoDevice
+
+from benchmarks.terminal import Silent
+from benchmarks.workflow import drive
+from benchmarks.workflow.engines.base import Finished, Noted, Progressed, Started, Task
+from benchmarks.workflow.engines.event_log import SUFFIX, EventReader, EventWriter
+from benchmarks.workflow.engines.listener import Listener
+from benchmarks.workflow.engines.remote_worker import Answer
+from benchmarks.workflow.engines.site import HERE, OLD_SECONDS, opened
+from benchmarks.workflow.engines.travel import pack, unpack
+from benchmarks.workflow.stage import Context
+from benchmarks.workflow.store import Store
+from forge.core.errors import CorruptError
+from forge.core.progress import ProgressEvent, silent
+from forge.core.registry import allow_files
+
+STAGE = fake_stages.Training(title="a")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A store with the result of STAGE, and its folder."""
+    store = Store(tmp_path / "theirs")
+    executed = drive.execute([STAGE], store, Context(None, NoDevice("cpu", threads=1), 1, silent), Silent())
+    return store, executed.report
+
+
+def test_a_log_is_followed_line_by_line(tmp_path):
+    log, reader = EventWriter(tmp_path / f"1{SUFFIX}"), EventReader(tmp_path)
+    events = [Started("key", "node"), Noted("damaged"), Progressed("key", ProgressEvent(1, 1, "steps", {"loss": 0.5}))]
+    for event in events:
+        log(event)
+    log(Finished("key", tmp_path, False, 1.0))  # travels with the answer
+    assert reader.poll() == [("1", event) for event in events]
+    assert reader.poll() == []
+    with (tmp_path / f"1{SUFFIX}").open("a") as file:
+        file.write('{"key": "key", "done": "many", "total": 3}\nnot JSON\n{"note": "half')
+    assert reader.poll() == []
+    with (tmp_path / f"1{SUFFIX}").open("a") as file:
+        file.write(' and half"}\n')
+    assert reader.poll() == [("1", Noted("half and half"))]
+
+
+def test_progress_is_written_a_few_times_a_second(tmp_path):
+    log = EventWriter(tmp_path / f"1{SUFFIX}")
+    for step in range(1, 1001):
+        log(Progressed("key", ProgressEvent(step, 1000)))
+    events = [event.event.done for _, event in EventReader(tmp_path).poll()]
+    assert events[0] == 1 and events[-1] == 1000 and len(events) < 100
+
+
+def test_a_log_that_cannot_be_written_ends_no_stage(tmp_path):
+    EventWriter(tmp_path / "gone" / f"1{SUFFIX}")(Noted("unheard"))
+    assert EventReader(tmp_path).poll() == []
+
+
+def test_a_note_is_told_once_also_where_its_line_was_lost(tmp_path):
+    store = Store(tmp_path)
+    with opened(store, "test") as site:
+        listener, told = Listener(store, site), []
+        listener.expect("1", Task((STAGE,), {}, 1))
+        EventWriter(site.folder / f"1{SUFFIX}")(Noted("first"))
+        listener.follow(told.append)
+        end = Finished(STAGE.key, Path("elsewhere"), False, 1.0)
+        listener.answered("1", Answer((end,), (Noted("first"), Noted("second"))), told.append)
+        assert not [*site.folder.glob(f"*{SUFFIX}")]
+    assert told == [Noted("first"), Noted("second"), replace(end, folder=store.folder(STAGE.action, STAGE.key))]
+
+
+def test_a_result_travels_whole(tmp_path, stored):
+    store = Store(tmp_path / "ours")
+    folder = unpack(pack(stored[1]), STAGE, store)
+    assert folder == store.find(STAGE.action, STAGE.key)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+        file.name: file.read_bytes() for file in stored[1].iterdir()
+    }
+    assert unpack(b"", STAGE, store) == folder  # it is there: nothing is read
+
+
+def outside(package):
+    """Return a package with one more file, which lies outside of the folder."""
+    buffer = io.BytesIO(package)
+    with tarfile.open(fileobj=buffer, mode="a") as archive:
+        archive.addfile(tarfile.TarInfo("../../evil"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda package: package[:700], outside, lambda package: package.replace(b"a()", b"b()"), lambda package: b""],
+)
+def test_a_package_that_was_damaged_is_refused(tmp_path, stored, damage):
+    store = Store(tmp_path / "ours")
+    with pytest.raises(CorruptError, match="the result of fake-train a arrived damaged"):
+        unpack(damage(pack(stored[1])), STAGE, store)
+    assert store.find(STAGE.action, STAGE.key) is None
+    assert not [*tmp_path.rglob("evil")]
+
+
+def test_a_machine_that_cannot_take_part_says_why(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("")
+    allow_files([f"{plugin}:Mine"], anew=True)
+    with opened(Store(tmp_path / "store"), "test") as site:
+        assert site.unfit() is None
+        assert "another version of this program" in replace(site, program="other").unfit()
+        far = replace(site, folder=tmp_path / "unmounted")
+        assert "does not see the store" in far.unfit() and "--ship-below" in far.unfit()
+        assert replace(far, ship_bytes=1).unfit() is None
+        plugin.write_text("changed")
+        assert f"does not see {plugin} as it is here" in site.unfit()
+    allow_files([], anew=True)
+
+
+def test_the_folder_of_a_killed_driver_is_removed_after_a_month(tmp_path):
+    folders = [tmp_path / "engines" / name for name in ("old", "young")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / HERE).touch()
+    month = (folders[0] / HERE).stat().st_mtime - OLD_SECONDS - 1
+    os.utime(folders[0] / HERE, (month, month))
+    with opened(Store(tmp_path), "test") as site:
+        assert {*(tmp_path / "engines").iterdir()} == {folders[1], site.folder}
+        assert site.folder.stat().st_mode & 0o077 == 0
+    assert [*(tmp_path / "engines").iterdir()] == [folders[1]]
