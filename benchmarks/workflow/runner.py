@@ -29,6 +29,7 @@ from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError, quoted
 from forge.core.files import digest_json, read_json, write_json
 from forge.core.progress import silent
+from forge.faces.clip_faces import digest_of
 from forge.faces.faceset import FaceSet
 from forge.faces.forged_files import ForgedFiles
 from forge.faces.sources import resolve
@@ -75,14 +76,15 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         settings = _remembered(settings, memory) if memory else typed(settings)
     except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
         raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
+    crop = settings.data.crop
     # before planning: the key of the first stage holds the digest of the photos
     source = resolve(settings.data.source, **settings.data.options)
     refuse_other_class(source, given_as="real")
     # Contents, not the path: the same photos in another folder are found cached.
-    fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
+    fingerprint = source.card.digest if isinstance(source, FaceSet) else digest_of(source, crop)
     # all are opened now, so that an empty folder is refused before trainings begin
     pairs = external_sources(settings)
-    prints = {name: fingerprints(sides) for name, sides in pairs.items()}
+    prints = {name: fingerprints(sides, crop) for name, sides in pairs.items()}
     files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
     for name, each in files.items():  # too few of a split are refused now
         each.chosen(name, settings.images.model_dump(), settings.seed, {})
@@ -90,7 +92,9 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         settings,
         source_fingerprint=fingerprint,
         external_fingerprints=prints,
-        forged_files={name: ForgedPrint(each.source.fingerprint(), each.names_people) for name, each in files.items()},
+        forged_files={
+            name: ForgedPrint(digest_of(each.source, crop), each.names_people) for name, each in files.items()
+        },
         compute=compute,
     )
     return PlannedRun(settings, source, stages, pairs, files)

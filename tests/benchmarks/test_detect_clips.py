@@ -34,8 +34,10 @@ def done(finished, bench, monkeypatch):
 def judge():
     """Answer "forged" from a score of 1."""
     return SimpleNamespace(
-        answer=lambda score, reencoded: Verdict("forged" if score >= 1 else "real", "", "forged"),
-        predictor=SimpleNamespace(calibration=SimpleNamespace(probability=lambda scores: scores / 10)),
+        answer=lambda frames, reencoded: Verdict(
+            "forged" if np.mean([row["score"] for row in frames]) >= 1 else "real", "", "forged"
+        ),
+        calibration=SimpleNamespace(probability=lambda scores: scores / 10),
     )
 
 
@@ -46,7 +48,7 @@ def frame(number, score, file="a.mp4", **more):
 
 def test_a_clip_is_judged_by_the_mean_of_the_main_faces_of_its_frames():
     rows = [
-        frame(1, 0.0), frame(2, 4.0, face="1 of 2"), frame(2, 9.0, face="2 of 2"), frame(3, None),
+        frame(1, 0.0), frame(2, 4.0), frame(3, None),
         frame(4, 2.0, unlike="blurred", reencoded={"noise": 3.0}),
     ]  # fmt: skip
     (clip,) = clip_answers(judge(), [{"file": "b.png", "score": 7.0}, *rows])
@@ -88,12 +90,12 @@ def test_without_the_extra_a_clip_is_named_as_unread(finished, monkeypatch):
 def test_the_plot_has_dots_gaps_mean_and_threshold(tmp_path):
     frames = [frame(1, 0.0), frame(2, None), frame(3, 1.0), frame(4, 3.0)]
     clips = clip_answers(judge(), frames)
-    svg = clip_plot(clips[0], frames, 0.5, "npr")
+    svg = clip_plot(clips, [frames], 0.5, "npr")
     assert svg.count('class="dot s0"') == 4 and svg.count('class="line s0"') == 2  # one dot is the legend's
     assert "threshold 0.50" in svg and "mean 1.33: forged" in svg and "0.5 s 0.00, 1.5 s 1.00, 2.0 s 3.00" in svg
-    assert "threshold" not in clip_plot(clips[0], frames, np.inf, "npr")
+    assert "threshold" not in clip_plot(clips, [frames], np.inf, "npr")
     one = frame(1, 2.0) | {"seconds": 0.0}
-    assert 'class="dot s0"' in clip_plot(clip_answers(judge(), [one])[0], [one], 2.0, "npr")
+    assert 'class="dot s0"' in clip_plot(clip_answers(judge(), [one]), [[one]], 2.0, "npr")
     others = [frame(1, 1.0, "x/a.mp4"), frame(1, None, "broken.mp4"), *frames]
     clips = clip_answers(judge(), others)
     write_plots(others, clips, 0.5, "npr", tmp_path)
