@@ -15,7 +15,7 @@ from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.engines.local import execute
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
-from benchmarks.workflow.planner import ForgedPrint, plan
+from benchmarks.workflow.planner import ForgedPrint, masks_are_wanted, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
@@ -83,9 +83,9 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
     # Contents, not the path: the same photos in another folder are found cached.
     fingerprint = source.card.digest if isinstance(source, FaceSet) else digest_of(source, crop)
     # all are opened now, so that an empty folder is refused before trainings begin
+    settings, files = _with_files(settings)
     pairs = external_sources(settings)
     prints = {name: fingerprints(sides, crop) for name, sides in pairs.items()}
-    files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
     for name, each in files.items():  # too few of a split are refused now
         each.chosen(name, settings.images.model_dump(), settings.seed, {})
     stages = plan(
@@ -98,6 +98,18 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         compute=compute,
     )
     return PlannedRun(settings, source, stages, pairs, files)
+
+
+def _with_files(settings: RunSettings) -> tuple[RunSettings, dict[str, ForgedFiles]]:
+    """Open the forgeries that are files, and note which of them have masks that are of use."""
+    files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
+    if masks_are_wanted(settings):
+        files = {name: each.with_masks() if each.has_masks else each for name, each in files.items()}
+    generators = {
+        name: each.model_copy(update={"masks": True}) if name in files and files[name].source.masked else each
+        for name, each in settings.generators.items()
+    }
+    return settings.model_copy(update={"generators": generators}), files
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:

@@ -24,6 +24,7 @@ class Gather(FaceStage):
         counts: split -> images.
         fingerprint: digest of the contents of the files.
         data: the real faces, where the files name people; None: they name none.
+        masked: whether each file has a mask of its altered pixels, which is taken too.
     """
 
     action = "gather"
@@ -37,6 +38,7 @@ class Gather(FaceStage):
     counts: dict[str, int]
     fingerprint: str
     data: Prepare | None
+    masked: bool = False
 
     @property
     def label(self) -> str:
@@ -46,7 +48,7 @@ class Gather(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many files are taken, and how they are prepared."""
-        return {
+        return ({"masked": True} if self.masked else {}) | {  # absent without masks: such files keep their key
             "name": self.forger,  # which score rows carry
             "resolution": self.resolution,
             "crop": self.crop,
