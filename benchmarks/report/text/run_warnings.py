@@ -55,17 +55,18 @@ def _unequal_classes(results: Results) -> list[str]:
 
 def _left_out(results: Results) -> list[str]:
     """Warn of photos from elsewhere that could not be used: the numbers are those of the others."""
-    warned = []
+    sides: dict[str, list[str]] = {}
     for side in results.external:
         files = sum(side.rejected.values())
         if files:
             reasons = ", ".join(f"{count(number)} {reason}" for reason, number in sorted(side.rejected.items()))
             names = f"; e.g. {', '.join(side.left_out)}" if side.left_out else ""
-            warned.append(
-                f"{side.name}: {count(files)} of {count(files + side.images)} {side.kind} images were left out "
-                f"({reasons}{names}); its numbers are those of the others."
-            )
-    return warned
+            whole = f"{count(files)} of {count(files + side.images)} {side.kind} images ({reasons}{names})"
+            sides.setdefault(side.name, []).append(whole)
+    return [
+        f"{name}: its numbers are without {' and '.join(of_sides)}, which could not be used."
+        for name, of_sides in sides.items()
+    ]
 
 
 def _failure_modes(results: Results) -> list[str]:
