@@ -26,7 +26,6 @@ Learner = Literal["logistic regression", "prototypes"]
 
 SHOTS = (5, 10, 50)  # images of each class
 DRAWS = 10
-KEPT = 0.95  # share of images of known classes that are not to be rejected
 _L2 = 0.001  # beside the mean log loss, as `RegressionSettings.l2`
 _ITERATIONS = 100
 _BATCH = 256  # images embedded at a time

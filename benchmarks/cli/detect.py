@@ -126,7 +126,8 @@ def detect(
             on_progress=on_progress,
         )
     if plots is not None:
-        write_plots(scored.rows, scored.clips, predictor.threshold.score, predictor.name, plots)
+        threshold = scored.clip_judge.threshold if scored.clip_judge else predictor.threshold.score
+        write_plots(scored.rows, scored.clips, threshold, predictor.name, plots)
     # Pictures exist only for detectors with gradients, and only for photos that could be used.
     if explained:
         looked = any("looked" in row for row in scored.rows)
@@ -219,11 +220,10 @@ def _print_files(scored: PhotoScores, *columns: str) -> None:
 
 
 def _print_paths(rows: Sequence[dict[str, Any]], *columns: str) -> None:
-    for row in rows[:_LISTED]:
-        for column in columns:
-            if column in row:
-                # `soft_wrap`: a path that is broken into lines cannot be copied
-                open_console().print(row[column], highlight=False, markup=False, soft_wrap=True)
+    # each once: faces of a clip share a plot
+    for path in dict.fromkeys(row[column] for row in rows[:_LISTED] for column in columns if column in row):
+        # `soft_wrap`: a path that is broken into lines cannot be copied
+        open_console().print(path, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_warnings(console: Console, warned: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.evaluation.attribution_rows import FILE as ATTRIBUTIONS
+from benchmarks.evaluation.attribution_rows import recomputed
 from benchmarks.evaluation.cells import cells_of, tests_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import localised, read_rows
@@ -128,7 +130,10 @@ def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
     rows = read_rows(file) if file.is_file() else None
     security = security_points(report.scores, results.attacks, protocol)
     located = [] if rows is None else localised(rows)
-    results = results.model_copy(update={"localisation": located, "security": security})
+    report.check(ATTRIBUTIONS, note=False)
+    # without the answers the published numbers are MISSING, not copied
+    attributions = recomputed(results.attribution, report.folder / ATTRIBUTIONS) or []
+    results = results.model_copy(update={"localisation": located, "security": security, "attribution": attributions})
     maps = board_of_run(rows, results.localisation)
     return compare(expected, expected_of(results, cells, ranked(cells) if cells else None, maps))
 

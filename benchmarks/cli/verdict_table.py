@@ -59,5 +59,7 @@ def _spread(scored: PhotoScores, row: dict[str, Any]) -> str:
     if "reencoded" not in row:
         return ""
     values = np.array(list(row["reencoded"].values()), dtype=np.float64)
-    low, *_, high = np.sort(scored.predictor.calibration.probability(values))
+    judge = scored.clip_judge if "frames" in row else None
+    calibration = judge.calibration if judge else scored.predictor.calibration
+    low, *_, high = np.sort(calibration.probability(values))
     return f"{low:.3f}–{high:.3f}"

@@ -78,6 +78,7 @@ def expected_of(
             *(_of_columns(board) if board else ()),
             *_of_attacks(results),
             *_of_maps(results, maps),
+            *_of_attributions(results),
         ],
         ranks=(_ranks(board) if board else {}) | _map_ranks(maps),
     )
@@ -191,6 +192,16 @@ def _of_maps(results: Results, maps: MapBoard | None) -> Iterator[Value]:
     for line in maps.lines if maps else ():
         for name, mean in line.columns.items():
             yield Value(what=f"{line.detector}, {name}, mean f1", value=mean.value, low=mean.low, high=mean.high)
+
+
+def _of_attributions(results: Results) -> Iterator[Value]:
+    for row in results.attribution:
+        fit = f"{row.detector}@{row.trained_on}, seed {row.seed}"
+        for question, of, measure, at in row.measured():
+            yield Value(what=f"{fit}, {question}, {of}, {measure}", value=at.value, low=at.low, high=at.high)
+        for name, counts in zip(row.classes, row.confusion, strict=True):
+            for answer, count in zip(row.classes, counts, strict=True):
+                yield Value(what=f"{fit}, {name} images that are called {answer}", value=count, low=None, high=None)
 
 
 def _map_ranks(maps: MapBoard | None) -> dict[str, str]:

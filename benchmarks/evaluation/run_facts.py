@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import not_
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -114,6 +115,7 @@ class ExternalFacts(Record):
     images: int = Field(description="that were used")
     groups: int | None = Field(None, description="people and clips: near-equal images count once; null: not counted")
     rejected: dict[str, int] = Field(description="files not used, by reason")
+    left_out: list[str] = Field([], exclude_if=not_, description="the first files that were not used, by name")
     digest: str = Field(description="of pixels and rows")
     untouched: int | None = Field(None, description="masks without an altered pixel; null: it has no masks")
     altered_whole: int | None = Field(None, description="masks without an untouched pixel")

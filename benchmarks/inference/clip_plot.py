@@ -17,6 +17,8 @@ from forge.core.files import write_text
 
 Row = dict[str, Any]
 _HEIGHT = 170.0  # of the drawing area, pixels
+_COLOURS = ("s0", "s1", "s3", "s4")  # of faces
+_MEAN = "s2"  # of the only face
 
 
 def write_plots(rows: Sequence[Row], clips: Sequence[Row], threshold: float, detector: str, folder: Path) -> None:
@@ -24,50 +26,66 @@ def write_plots(rows: Sequence[Row], clips: Sequence[Row], threshold: float, det
 
     Args:
         rows: of the faces.
-        clips: of `clip_answers`; each gets `plot`, the path of its plot.
+        clips: of `clip_answers`; each with scores gets `plot`, the path of its plot, which faces of one clip share.
         threshold: from which score on an image is called forged.
         detector: its name, for the titles.
         folder: an existing folder.
     """
     frames, taken = frames_by_clip(rows), set[str]()
-    for clip in clips:
-        if "problem" not in clip:
-            path = folder / f"{free_stem(clip['file'], taken, '-scores')}.svg"
-            write_text(path, clip_plot(clip, frames[clip["file"]], threshold, detector))
+    scored = [clip for clip in clips if "problem" not in clip]
+    for file in dict.fromkeys(clip["file"] for clip in scored):
+        faces = [clip for clip in scored if clip["file"] == file]
+        path = folder / f"{free_stem(file, taken, '-scores')}.svg"
+        of_faces = [frames[file, clip.get("face", "")] for clip in faces]
+        write_text(path, clip_plot(faces, of_faces, threshold, detector))
+        for clip in faces:
             clip["plot"] = str(path)
 
 
-def clip_plot(clip: Row, frames: Sequence[Row], threshold: float, detector: str) -> str:
-    """Return an SVG file of the scores of a clip over its time.
+def clip_plot(faces: Sequence[Row], frames: Sequence[Sequence[Row]], threshold: float, detector: str) -> str:
+    """Return an SVG file of the scores of a clip's faces over its time.
 
     Args:
-        clip: its row.
-        frames: their rows, in order, those that could not be used among them.
+        faces: the clip's row, of several faces one of each; only the first faces are drawn, as many as there are
+            colours.
+        frames: of each face its rows, in order, those that could not be used among them.
         threshold: an infinite one is not drawn.
         detector: its name.
     """
-    used = [row for row in frames if "problem" not in row]
-    scores = [row["score"] for row in used]
+    shown = list(zip(faces, frames, _COLOURS, strict=False))
+    scores = [row["score"] for _, rows, _ in shown for row in rows if "problem" not in row]
     drawn = [threshold] if math.isfinite(threshold) else []
     plot = Plot(
-        nice_axis(0.0, max(row["seconds"] for row in frames) or 1.0, "time in seconds", pad=0.03),
+        nice_axis(0.0, max(row["seconds"] for _, rows, _ in shown for row in rows) or 1.0, "time in seconds", pad=0.03),
         nice_axis(min(scores + drawn), max(scores + drawn), "score, higher for forged", pad=0.1),
         height=_HEIGHT,
     )
-    plot.line([plot.x.low, plot.x.high], [clip["score"]] * 2, "s2")
     for line in drawn:
         plot.line([plot.x.low, plot.x.high], [line] * 2, "cut")
-    for part in _runs(frames):
-        plot.line([row["seconds"] for row in part], [row["score"] for row in part], "s0")
-    for row in used:
-        plot.dot(row["seconds"], row["score"], "s0", title=f"{row['seconds']:.2f} s: {row['score']:.2f}")
-    plot.legend(_frames_text(len(used), len(frames)), "s0", mark="dot")
-    plot.legend(f"mean {_signed(clip['score'])}: {clip['verdict']}", "s2")
+    described = [_draw(plot, clip, rows, colour, single=len(faces) == 1) for clip, rows, colour in shown]
+    if len(faces) > len(shown):
+        plot.legend(f"{len(faces) - len(shown)} more faces are in the table", "none", mark="none")
     for line in drawn:
         plot.legend(f"threshold {_signed(line)}: forged from here up", "cut")
+    file = faces[0]["file"]
+    picture = plot.svg(f"Scores of the frames of {file} over time. {' '.join(described)}")
+    return standalone(picture, f"{Path(file).name}: score of {detector} over time", styles())
+
+
+def _draw(plot: Plot, clip: Row, frames: Sequence[Row], colour: str, *, single: bool) -> str:
+    """Draw the frames of a face and their mean; return their description."""
+    used = [row for row in frames if "problem" not in row]
+    mean = _MEAN if single else f"{colour} k2"
+    plot.line([plot.x.low, plot.x.high], [clip["score"]] * 2, mean)
+    for part in _runs(frames):
+        plot.line([row["seconds"] for row in part], [row["score"] for row in part], colour)
+    for row in used:
+        plot.dot(row["seconds"], row["score"], colour, title=f"{row['seconds']:.2f} s: {row['score']:.2f}")
+    face = "" if single else f"face {clip.get('face', '1').partition(' ')[0]}: "
+    plot.legend(f"{face}{_frames_text(len(used), len(frames))}", colour, mark="dot")
+    plot.legend(f"mean {_signed(clip['score'])}: {clip['verdict']}", mean)
     values = ", ".join(f"{row['seconds']:.1f} s {row['score']:.2f}" for row in used)
-    picture = plot.svg(f"Scores of the frames of {clip['file']} over time: {values}. Mean {clip['score']:.2f}.")
-    return standalone(picture, f"{Path(clip['file']).name}: score of {detector} over time", styles())
+    return f"{face}{values}. Mean {clip['score']:.2f}."
 
 
 def _frames_text(used: int, frames: int) -> str:

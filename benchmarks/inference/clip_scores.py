@@ -1,4 +1,4 @@
-"""Clips among photos: which frames are judged, and the answer for each clip, from the mean score of its frames."""
+"""Clips among photos: which frames are judged, and the answer for each face of a clip, from its frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ from forge.faces.sources.base import printable, unread
 from forge.faces.sources.clips import can_read_videos, expanded, frame_times
 
 if TYPE_CHECKING:
-    from benchmarks.inference.verdict import Judge
+    from benchmarks.inference.clip_verdict import ClipJudge
 
 Row = dict[str, Any]
-OF_CLIPS = (
-    "Of a clip the mean score of its frames is judged, in each frame that of the main face; threshold and error rates "
-    "are those of single images."
-)
 
 
 @dataclass(frozen=True)
@@ -83,42 +79,51 @@ def name_frames(rows: list[Row], moments: Mapping[Path, Moment]) -> None:
             }
 
 
-def clip_answers(judge: Judge, rows: Sequence[Row]) -> list[Row]:
-    """Judge each clip by the mean score of its frames.
+def clip_answers(judge: ClipJudge, rows: Sequence[Row]) -> list[Row]:
+    """Judge each face of each clip by the mean score of its frames.
 
     Args:
-        judge: of the detector.
+        judge: of clips.
         rows: of faces, those of frames named by `name_frames`.
 
     Returns:
-        A row per clip with `file`, `frames`, `used` and what a photo's row has (`score` is the mean), `highest`, the
-        highest score of a frame, and `highest_seconds`; or with `problem`, where no frame could be used.
+        A row per clip, of several faces one per face, with `file`, `face` ("1 of 2"), `frames`, `used` and what a
+        photo's row has (`score` is the mean), `highest`, the highest score of a frame, and `highest_seconds`; or with
+        `problem`, where no frame could be used.
     """
-    return [_answer(judge, file, frames) for file, frames in frames_by_clip(rows).items()]
+    return [_answer(judge, file, face, frames) for (file, face), frames in frames_by_clip(rows).items()]
 
 
-def frames_by_clip(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each clip, one per frame: of several faces in a frame the main one."""
-    clips: dict[str, list[Row]] = {}
+def frames_by_clip(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Return clip and face ("1 of 2"; "" of the only one) -> its rows, one per frame."""
+    clips: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if "frame" in row and row.get("face", "1 of").startswith("1 of"):
-            clips.setdefault(row["file"], []).append(row)
+        if "frame" in row:
+            clips.setdefault((row["file"], row.get("face", "")), []).append(row)
     return clips
 
 
 def in_place(rows: Sequence[Row], clips: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows of photos, and for the rows of a clip's frames, where they begin, the clip's."""
-    answers = {clip["file"]: clip for clip in clips}
+    answers: dict[str, list[Row]] = {}
+    for clip in clips:
+        answers.setdefault(clip["file"], []).append(clip)
     for row in rows:
         if "frame" not in row:
             yield row
-        elif clip := answers.pop(row["file"], None):
-            yield clip
+        else:
+            yield from answers.pop(row["file"], ())
 
 
-def _answer(judge: Judge, file: str, frames: Sequence[Row]) -> Row:
+def _left_out(row: Row) -> str:
+    """Return what the main face's answer says of faces that are not followed."""
+    main = row.get("face", "1 of 1").startswith("1 of")
+    return f"; left out: {row['left_out']}" if main and "left_out" in row else ""
+
+
+def _answer(judge: ClipJudge, file: str, face: str, frames: Sequence[Row]) -> Row:
     used = [row for row in frames if "problem" not in row]
-    clip: Row = {"file": file, "frames": len(frames), "used": len(used)}
+    clip: Row = {"file": file, **({"face": face} if face else {}), "frames": len(frames), "used": len(used)}
     if not used:
         reasons = dict.fromkeys(row["problem"] for row in frames)
         return clip | {"problem": f"none of its {len(frames)} frames could be used: {'; '.join(reasons)}"}
@@ -126,13 +131,13 @@ def _answer(judge: Judge, file: str, frames: Sequence[Row]) -> Row:
     score, top = float(scores.mean()), used[int(scores.argmax())]
     keys = used[0].get("reencoded", ())  # all frames have them or none
     reencoded = {key: float(np.mean([row["reencoded"][key] for row in used])) for key in keys}
-    verdict = judge.answer(score, reencoded)
+    verdict = judge.answer(used, reencoded)
     left = f", {len(frames) - len(used)} not used" if len(used) < len(frames) else ""
     clip |= {
         "note": f"mean of {len(used)} frame{'s' if len(used) > 1 else ''}{left}; highest {top['score']:.2f} at "
-        f"{top['seconds']:.1f} s",
+        f"{top['seconds']:.1f} s{_left_out(frames[0])}",
         "score": score,
-        "probability": float(judge.predictor.calibration.probability(np.array([score]))[0]),
+        "probability": float(judge.calibration.probability(np.array([score]))[0]),
         "verdict": verdict.verdict,
         "called": verdict.called,
         "highest": top["score"],

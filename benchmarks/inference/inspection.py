@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.inference.reencodings import reencoded
-from forge.faces.crop import Face, FaceCrop
+from forge.faces.crop import Face, FaceCrop, finder_for
 from forge.faces.imaging.decode import Unusable
-from forge.faces.ingest import Intake, cut_face, finder_for
+from forge.faces.ingest import Intake, cut_face
 
 if TYPE_CHECKING:
     from forge.faces.imaging.decode import Decoded

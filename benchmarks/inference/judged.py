@@ -51,6 +51,8 @@ def judged(judge: Judge, faces: Faces, compute: Compute, view: str = RESIZE) -> 
     usable = iter(range(len(faces.images)))
     for file, problem, note in zip(faces.files, faces.problems, faces.notes, strict=True):
         row: Row = {"file": printable(str(file))}  # control characters of a file name are spelled out: it is printed
+        row |= {"face": faces.track} if faces.track else {}
+        row |= {"left_out": faces.left_out} if faces.left_out else {}
         rows.append(row)
         if problem:
             row["problem"] = problem

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.inference.clip_scores import OF_CLIPS, clip_answers, in_place, name_frames
+from benchmarks.inference.clip_scores import clip_answers, in_place, name_frames
+from benchmarks.inference.clip_verdict import ClipJudge
 from benchmarks.inference.inspection import Inspector
 from benchmarks.inference.judged import judged
 from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
@@ -76,6 +77,7 @@ class PhotoScores:
         without: what was left out because of the number of photos, one sentence; "" otherwise.
         view: how each photo was shown to the detector, a name in `VIEWS`.
         clips: one mapping per clip, see `clip_answers`.
+        clip_judge: what made them; None without clips.
     """
 
     predictor: Predictor
@@ -86,6 +88,7 @@ class PhotoScores:
     without: str = ""
     view: str = RESIZE
     clips: Sequence[dict[str, Any]] = ()
+    clip_judge: ClipJudge | None = None
 
     @property
     def of_view(self) -> str:
@@ -121,12 +124,9 @@ class PhotoScores:
         """One line: how many photos are called what."""
         counts = self.outcomes
         single = [row for row in self.answers if not is_video(row["file"])]
-        clips = len({row["file"] for row in self.answers if is_video(row["file"])})
-        # several faces of a photo have a row each
-        faces = f" with {len(single):,} faces" if any("face" in row for row in single) else ""
-        files = len({row["file"] for row in single})
-        parts = [f"{files:,} photo{'s' if files != 1 else ''}{faces}"] if files or not clips else []
-        parts += [f"{clips:,} clip{'s' if clips != 1 else ''}"] if clips else []
+        clips = [row for row in self.answers if is_video(row["file"])]
+        parts = [_counted("photo", single)] if single or not clips else []
+        parts += [_counted("clip", clips)] if clips else []
         photos = " and ".join(parts)
         unsure = f", {counts[CANNOT_SAY]:,} cannot say" if counts[CANNOT_SAY] else ""
         left = f", {counts['problem']:,} not used" if counts["problem"] else ""
@@ -138,14 +138,15 @@ class PhotoScores:
         lines = [*self.predictor.threshold.sentences(), *(self.judge.sentences() if self.judge else ())]
         if self.predictor.prior != 0.5:
             lines.append(f"Probabilities are for photos of which {100 * self.predictor.prior:.3g} % are forged.")
-        lines += [OF_CLIPS] if self.clips else []
+        lines += self.clip_judge.sentences() if self.clip_judge else []
         return [line for line in (*lines, self.without, caution(self.predictor), self.of_view) if line]
 
     def frame(self) -> pd.DataFrame:
         """One row per face with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
         predictor = self.predictor
-        clips = {clip["file"]: clip for clip in self.clips if "problem" not in clip}
-        table = pd.DataFrame([_flat(row, clips.get(row["file"])) for row in self.rows], columns=list(COLUMNS)).assign(
+        clips = {_track_of(clip): clip for clip in self.clips if "problem" not in clip}
+        flat = [_flat(row, clips.get(_track_of(row)) if "frame" in row else None) for row in self.rows]
+        table = pd.DataFrame(flat, columns=list(COLUMNS)).assign(
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
         )
         # text columns are text in every row, so that Parquet has one type for them
@@ -189,6 +190,7 @@ class PhotoScores:
             "images": list(self.rows),
         }
         content |= {"clips": list(self.clips)} if self.clips else {}
+        content |= {"clip_verdicts": self.clip_judge.as_json()} if self.clip_judge else {}
         content |= {"explained": explained} if explained else {}
         content |= {"view": self.view} if self.of_view else {}
         if self.localiser is not None:
@@ -242,6 +244,18 @@ def form_of(form: str | None, out: Path | None) -> str:
     if out.is_dir() or not out.parent.is_dir():  # before any photo is read
         raise InputError(f"--out {quoted(str(out))}: {'is a folder' if out.is_dir() else 'its folder does not exist'}")
     return form or ending
+
+
+def _counted(thing: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return "2 photos with 3 faces": several faces of a photo or clip have a row each."""
+    files = len({row["file"] for row in rows})
+    faces = f" with {len(rows):,} faces" if any("face" in row for row in rows) else ""
+    return f"{files:,} {thing}{'s' if files != 1 else ''}{faces}"
+
+
+def _track_of(row: dict[str, Any]) -> tuple[str, str]:
+    """Return the clip of a row, and which of its faces it is of."""
+    return row["file"], row.get("face", "")
 
 
 def _flat(row: dict[str, Any], clip: dict[str, Any] | None) -> dict[str, Any]:
@@ -314,13 +328,16 @@ def score_photos(
             maps.add(used, images, compute, taken)
         name_frames(batch, photos.moments)
         rows += batch
-        done += len(faces.files)
+        done += len(faces.files) if faces.track == "" or faces.track.startswith("1 of") else 0  # once per frame
         on_progress(ProgressEvent(done, len(photos.files), "photos"))
     # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
     without = "" if intake.view or reencodes or reencode is False else _NOT_REENCODED.format(count=len(photos.files))
-    localiser, clips = maps.localiser if maps else None, clip_answers(judge, rows)
-    return PhotoScores(predictor, rows, localiser, judge=judge, without=without, view=view, clips=clips)
+    localiser, of_clips = maps.localiser if maps else None, ClipJudge.of(judge) if photos.moments else None
+    clips = clip_answers(of_clips, rows) if of_clips else []
+    return PhotoScores(
+        predictor, rows, localiser, judge=judge, without=without, view=view, clips=clips, clip_judge=of_clips
+    )
 
 
 def maps_in_memory(predictor: Predictor, run: str, store: Path, reports: Path) -> MapOutput:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.inference.clip_scores import Moment, moments_of
 from forge.core.errors import InputError, quoted
+from forge.faces.clip_faces import clip_tracks
 from forge.faces.crop import CROPS, check_crop
+from forge.faces.imaging.decode import Unusable
 from forge.faces.imaging.views import RESIZE, check_view
 from forge.faces.ingest import Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import Item, find_images, find_unread
-from forge.faces.sources.clips import file_of, is_video, item_of
+from forge.faces.sources.clips import FrameItem, file_of, is_video, item_of
 
 if TYPE_CHECKING:
     from benchmarks.inference.inspection import Inspection, Inspector
@@ -58,6 +61,9 @@ class Faces:
         sources: traits of their files, as a FaceSet's table has them, [m].
         inspections: what the inspector saw in them, [m]; empty without one.
         crops: with a view, of each of them its crops, uint8 [k, H, W, 3]; else empty.
+        track: "1 of 2": the photos are frames of a clip, and this is the first of the two faces that are followed in
+            it; "" of other photos and of clips with one face.
+        left_out: faces of the clip that are not followed, half a sentence; mostly "".
     """
 
     files: Sequence[Path]
@@ -67,6 +73,8 @@ class Faces:
     sources: Sequence[dict[str, Any]] = ()
     inspections: Sequence[Inspection] = ()
     crops: Sequence[Images] = ()
+    track: str = ""
+    left_out: str = ""
 
 
 def intake_for(resolution: int, crop: str, view: str = RESIZE) -> Intake:
@@ -129,6 +137,8 @@ def read_faces(
 ) -> Iterator[Faces]:
     """Read photos a batch at a time, so that memory does not grow with their number.
 
+    Where faces are searched, the frames of a clip come once for each face that is followed in it (`clip_tracks`).
+
     Args:
         files: paths of image files.
         intake: how a photo becomes a face.
@@ -140,12 +150,16 @@ def read_faces(
     """
     # Chunks by position, so that results are in the order of the files whatever process read them.
     step = _VIEWED_AT_ONCE if intake.view else AT_ONCE
-    chunks = [files[start : start + step] for start in range(0, len(files), step)]
+    # of one clip at a time where its faces are followed
+    parts = [list(part) for _, part in groupby(files, _clip_of)] if intake.crop else [files]
+    chunks = [part[start : start + step] for part in parts for start in range(0, len(part), step)]
     work = functools.partial(_take, intake=intake, inspector=inspector)
     # starting processes takes longer than a few photos
-    batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
-    for chunk, batch in zip(chunks, batches, strict=True):
-        yield _faces(chunk, batch)
+    results = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
+    for chunk, (batches, left_out) in zip(chunks, results, strict=True):
+        for number, batch in enumerate(batches, 1):
+            track = f"{number} of {len(batches)}" if len(batches) > 1 else ""
+            yield replace(_faces(chunk, batch), track=track, left_out=left_out)
 
 
 def read_face(photo: str | bytes, intake: Intake, inspector: Inspector | None = None) -> Faces:
@@ -153,11 +167,33 @@ def read_face(photo: str | bytes, intake: Intake, inspector: Inspector | None = 
     return _faces([Path("photo")], take([Item("0", photo)], intake, inspector))  # a stand-in: an upload has no path
 
 
-def _take(chunk: Sequence[Path], intake: Intake, inspector: Inspector | None) -> Batch:
+class _Read(NamedTuple):
+    """A chunk that was read: of frames a batch per face of their clip."""
 
+    batches: list[Batch]
+    left_out: str
+
+
+def _clip_of(file: Path) -> str:
+    """Return the clip that a frame is of; "" of a photo."""
+    return path if (path := file_of(str(file))) != str(file) else ""
+
+
+def _take(chunk: Sequence[Path], intake: Intake, inspector: Inspector | None) -> _Read:
     # Numbered within the chunk: the batch names its rejects by these numbers.
     items = [item_of(str(file), Item(str(number), file_of(str(file)))) for number, file in enumerate(chunk)]
-    return take(items, intake, inspector)
+    if intake.crop is None or not isinstance(items[0], FrameItem):
+        return _Read([take(items, intake, inspector)], "")
+    try:
+        clip = clip_tracks(items[0], intake.crop)
+    except Unusable:  # `take` says why
+        return _Read([take(items, intake, inspector)], "")
+    of_tracks = [
+        [replace(item, track=track) for item in items if isinstance(item, FrameItem)]
+        for track in range(max(1, len(clip.tracks)))
+    ]
+    more = f"{clip.left_out} more face{'s' if clip.left_out > 1 else ''} in fewer than {clip.shortest} frames"
+    return _Read([take(frames, intake, inspector) for frames in of_tracks], more if clip.left_out else "")
 
 
 def _faces(files: Sequence[Path], batch: Batch) -> Faces:

@@ -40,6 +40,7 @@ class Predictor:
         prior: share of forgeries among the photos, for which probabilities hold.
         validation: scores and ranges that let it abstain; None: it has none.
         no_validation: why, the end of a sentence.
+        calibrated: calibration of other scores than those of single images, at the prior; None: the detector's.
     """
 
     trained: TrainedDetector
@@ -52,11 +53,12 @@ class Predictor:
     prior: float = 0.5
     validation: Validation | None = None
     no_validation: str = "it has no validation scores"
+    calibrated: Calibration | None = None
 
     @property
     def calibration(self) -> Calibration:
         """From scores to probabilities at the prior."""
-        return self.trained.calibration.at_prior(self.prior)
+        return self.calibrated or self.trained.calibration.at_prior(self.prior)
 
 
 def predictor_at(

@@ -51,12 +51,14 @@ class Threshold:
         probability: calibrated probability of that score, in [0, 1].
         rule: how it was chosen, for a sentence: "Forged means …: {rule}."
         rates: on test images of the run, real ones first; empty where its scores are not there.
+        max_fpr: share of real validation images that it keeps; None: it was chosen otherwise.
     """
 
     score: float
     probability: float
     rule: str
     rates: tuple[Rate, ...] = ()
+    max_fpr: float | None = None
 
     @classmethod
     def at_one_half(cls, calibration: Calibration) -> Threshold:
@@ -104,7 +106,7 @@ class Threshold:
             probability = 0.0 if score < 0 else 1.0
         else:
             probability = float(calibration.probability(np.array([score]))[0])
-        return cls(float(score), probability, rule, () if rows is None else _rates(rows, score))
+        return cls(float(score), probability, rule, () if rows is None else _rates(rows, score), max_fpr)
 
     def sentences(self) -> list[str]:
         """Return sentences that explain the threshold to a reader of its predictions."""

@@ -190,26 +190,30 @@ class Judge:
             score: of the face.
             reencoded: key of a re-encoding -> its score; empty where there are none.
         """
+        p_real, p_forged = self._p_values(np.array([score]))
+        known = self.validation is not None
+        return self.decide(score, (float(p_real[0]), float(p_forged[0])) if known else None, reencoded)
+
+    def decide(self, score: float, p_values: tuple[float, float] | None, reencoded: Mapping[str, float]) -> Verdict:
+        """Answer for one face whose p-values are known.
+
+        Args:
+            score: of the face.
+            p_values: of "real" and of "forged"; None: no class can be ruled out by them.
+            reencoded: key of a re-encoding -> its score; empty where there are none.
+        """
         threshold = self.predictor.threshold.score
         called = "forged" if score >= threshold else "real"
         reasons = []
         changing = [TITLES[key] for key, value in reencoded.items() if (value >= threshold) != (score >= threshold)]
         if changing:
             reasons.append(f"called {'real' if called == 'forged' else 'forged'} after {_listed(changing)}")
-        p_real, p_forged = self._p_values(np.array([score]))
-        if self.validation is not None:
-            usual = bool(p_real[0] > self.error_rate), bool(p_forged[0] > self.error_rate)
+        if p_values is not None:
+            usual = p_values[0] > self.error_rate, p_values[1] > self.error_rate
             reasons += [_TYPICAL[usual]] if usual != (called == "real", called == "forged") else []
         if self.prior and self._improbable(np.array([score]))[0]:
             reasons.append(f"at the prior of {self.predictor.prior:.3g} the other class is more probable")
-        known = self.validation is not None
-        return Verdict(
-            CANNOT_SAY if reasons else called,
-            "; ".join(reasons),
-            called,
-            float(p_real[0]) if known else None,
-            float(p_forged[0]) if known else None,
-        )
+        return Verdict(CANNOT_SAY if reasons else called, "; ".join(reasons), called, *(p_values or (None, None)))
 
     def coverage(self) -> list[Coverage]:
         """Return what the same rules, without re-encodings, answer on the run's test images; empty without them."""
@@ -227,15 +231,19 @@ class Judge:
             f"per class ({real:,} real, {forged:,} forged validation images), or a re-encoding changes the side of the "
             "threshold."
         )
+        return [rule, *self.measured()]
+
+    def measured(self) -> list[str]:
+        """Return a sentence on the errors that were measured; none without test images."""
         measured = self.coverage()
         if not measured:
-            return [rule]
+            return []
         shares = [
             f"{_share(part.wrong, part.images)} of {part.images:,} {part.name} (no answer: "
             f"{_share(part.unsaid, part.images)})"
             for part in measured
         ]
-        return [rule, f"On test images of the run its answer is wrong for {'; '.join(shares)}."]
+        return [f"On test images of the run its answer is wrong for {'; '.join(shares)}."]
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values: the rule and its measured errors."""

@@ -21,7 +21,8 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as `sha256sum` writes it: diges
 # version 0.1 wrote the saliency pictures as looking-*.png
 # The names that any version wrote: without SHA256SUMS they decide what of a folder is the report.
 _REPORT_FILE = re.compile(
-    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|attribution\.csv|(scores|masks)\.parquet|expected\.json|SHA256SUMS"
+    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|attribution\.csv|(scores|masks|attribution)\.parquet"
+    r"|expected\.json|SHA256SUMS"
     r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
 

@@ -113,6 +113,7 @@ class ReportInputs:
         board: the leaderboard of a suite; None for a run that is no suite.
         expected: what `bench reproduce` compares with, written as expected.json; None leaves that file as it is.
         masks: rows of masks.parquet; None: no detector has maps, or nothing has masks.
+        attributions: rows of attribution.parquet; None: not asked for, or of an earlier version.
         sections: additional sections of the page, by registered name or as path/to/file.py:Class.
     """
 
@@ -124,3 +125,4 @@ class ReportInputs:
 
     sections: Sequence[str] = ()
     masks: pd.DataFrame | None = None
+    attributions: pd.DataFrame | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.evaluation.attribution_facts import to_csv as attribution_csv
+from benchmarks.evaluation.attribution_rows import FILE as ATTRIBUTIONS
+from benchmarks.evaluation.attribution_rows import write_attributions
 from benchmarks.evaluation.localisation import write_rows
 from benchmarks.evaluation.metrics import metrics_of
 from benchmarks.evaluation.results import to_csv
@@ -22,7 +24,7 @@ _PICTURES = ("samples", "spectrum", "saliency", "looking")  # beginnings of the 
 def write_report(directory: Path, inputs: ReportInputs) -> None:
     """Write index.html, report.md with its figures, results.json, results.csv, scores.parquet and SHA256SUMS over all.
 
-    Of a run with attributions also attribution.csv: all their numbers.
+    Of a run with attributions also attribution.csv, their numbers, and attribution.parquet, the answers behind them.
     Of a run with localisers also masks.parquet: the pixels of each image by the level of the map.
 
     The same inputs give the same bytes. Every file is replaced atomically; figures of an earlier report that are not
@@ -57,6 +59,8 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
         write_rows(inputs.masks, directory / "masks.parquet")
     write_json(directory / "results.json", results.model_dump(mode="json"))
     write_text(directory / "results.csv", to_csv(results.cells, metrics_of(results)))
+    if inputs.attributions is not None:
+        write_attributions(inputs.attributions, directory / ATTRIBUTIONS)
     if results.attribution:
         write_text(directory / "attribution.csv", attribution_csv(results.attribution))
     write_text(directory / "report.md", render.text(page))

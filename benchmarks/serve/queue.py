@@ -28,9 +28,8 @@ from benchmarks.serve.photo_map import PhotoMap, photo_map, png
 from detect.explain import method
 from forge.core.compute import Compute
 from forge.core.errors import BenchError
-from forge.faces.crop import CROPS, FaceCrop
+from forge.faces.crop import CROPS, FaceCrop, finder_for
 from forge.faces.faceset import Images
-from forge.faces.ingest import finder_for
 
 KEPT = 4  # detectors in memory, and as many localisers
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
-from benchmarks.evaluation.attribution import closed_set, few_shot, unknown_generator
-from benchmarks.evaluation.attribution_facts import Attribution, FewShot, Unknown
+from benchmarks.evaluation.attribution import confusion
+from benchmarks.evaluation.attribution_facts import Attribution, Estimated, FewShot, Unknown
+from benchmarks.evaluation.attribution_rows import CLOSED, COLUMNS, FEW, OPEN, measured, write_attributions
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.workflow.stages.fit import drawn
-from detect.attribution import DRAWS, KEPT, SHOTS, Labelled, embed, from_few, learn, reject
+from detect.attribution import DRAWS, SHOTS, Labelled, embed, from_few, learn, reject
+
+__all__ = ["attribute", "write_attributions"]
 
 if TYPE_CHECKING:
     from benchmarks.workflow.stage import Job
@@ -19,12 +24,13 @@ if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
     from forge.faces.faceset import FaceSet, FaceView
 
+_LATER = Estimated(value=0.0, low=0.0, high=0.0)  # computed from the rows
 Views = dict[str, dict[int, "FaceView"]]  # split -> class -> images
 
 
 def attribute(
     fit: Fit, without: Mapping[str, Fit], sets: Mapping[str, FaceSet], counts: Mapping[str, int], seed: int, job: Job
-) -> Attribution:
+) -> tuple[Attribution, pd.DataFrame]:
     """Measure how well a detector's features tell the generators of a run.
 
     Args:
@@ -34,25 +40,38 @@ def attribute(
         counts: split -> images of each class, at most.
         seed: of the draws of few images.
         job: of the stage.
+
+    Returns:
+        The numbers, and the rows of attribution.parquet that they are computed from.
     """
     names, views = list(sets), _views(list(sets.values()), counts)
-    described = {"detector": fit.detector, "trained_on": str(fit.training), "seed": seed}
+    described: dict[str, Any] = {"detector": fit.detector, "trained_on": str(fit.training), "seed": seed}
     features = _features(fit.load(job), views, job)
     if features is None:
-        return Attribution(**described, missing="its score is made of no features")
+        return Attribution(**described, missing="its score is made of no features"), pd.DataFrame(columns=list(COLUMNS))
     train, test = features["train"], features["test"]
-    groups = np.concatenate([identities(view.rows) for view in views["test"].values()])
-    told, _ = learn(train)(test.features)
-    table, accuracy, f1 = closed_set(test.classes, told, names, groups)
-    return Attribution(
-        **described,
-        classes=names,
-        confusion=table,
-        accuracy=accuracy,
-        macro_f1=f1,
-        unknown=_unknown(without, job, names, views, features),
-        few=_few(train, test, len(names), seed),
+    labels = np.array(names, dtype=object)
+    answers, _ = learn(train)(test.features)
+    closed = _rows(
+        {"question": CLOSED, "split": "test", "class": labels[test.classes], "answer": labels[answers]},
+        identity=_people(views["test"]),
     )
+    left_out, of_unknown = _unknown(without, job, labels, views, features)
+    shots, of_few = _few(train, test, labels, seed)
+    rows = pd.concat([closed, *of_unknown, *of_few], ignore_index=True).assign(**described)
+    # numbers that are filled in are replaced: those of the rows alone count, as `bench reproduce` computes them
+    facts = Attribution(**described, classes=names, unknown=left_out, few=shots)
+    return measured(facts, rows), rows
+
+
+def _rows(columns: Mapping[str, object], *, identity: object) -> pd.DataFrame:
+    """Return rows with what they have not: one image each, no score, no draw."""
+    empty = {"of": "", "answer": "", "score": np.nan, "images": 0, "draw": 0, "count": 1}
+    return pd.DataFrame({**empty, **columns, "identity": identity}).astype({"score": "float64"})
+
+
+def _people(views: Mapping[int, FaceView]) -> NDArray[np.object_]:
+    return np.concatenate([identities(view.rows) for view in views.values()])
 
 
 def _views(sets: Sequence[FaceSet], counts: Mapping[str, int]) -> Views:
@@ -72,42 +91,49 @@ def _features(trained: TrainedDetector, views: Views, job: Job) -> dict[str, Lab
 
 
 def _unknown(
-    without: Mapping[str, Fit], job: Job, names: list[str], views: Views, features: Mapping[str, Labelled]
-) -> list[Unknown]:
+    without: Mapping[str, Fit],
+    job: Job,
+    labels: NDArray[np.object_],
+    views: Views,
+    features: Mapping[str, Labelled],
+) -> tuple[list[Unknown], list[pd.DataFrame]]:
     """Leave out each generator in turn; features are those of the fit without it where there is one."""
-    if len(names) < 3:  # the only generator cannot be left out: real images alone are no choice
-        return []
-    measured = []
+    if len(labels) < 3:  # the only generator cannot be left out: real images alone are no choice
+        return [], []
+    left_out, rows = [], []
     known_features: dict[str, dict[str, Labelled] | None] = {}  # key of a fit -> features
-    people = np.concatenate([identities(view.rows) for view in views["test"].values()])
-    for number, name in enumerate(names[1:], 1):
+    for number, name in enumerate(labels[1:], 1):
         fit = without.get(name)
         if fit is not None and fit.key not in known_features:
             known_features[fit.key] = _features(fit.load(job), views, job)
         of_fit = (fit and known_features[fit.key]) or features
-        val, test = of_fit["val"], of_fit["test"]
-        both = np.concatenate([val.features[val.classes != number], test.features])
-        scores = reject(of_fit["train"], both, number)
-        count = int((val.classes != number).sum())
-        unknown = test.classes == number
-        tested = scores[count:]
-        groups = np.concatenate([people[~unknown], people[unknown]])
-        measured.append(
-            unknown_generator(
-                name, scores[:count], tested[~unknown], tested[unknown], groups, kept=KEPT, unseen=fit is not None
-            )
-        )
-    return measured
+        for split in ("val", "test"):
+            used, people = of_fit[split], _people(views[split])
+            # of validation images the known ones alone fix the threshold
+            chosen = used.classes != number if split == "val" else np.ones(len(used.classes), bool)
+            scores = reject(of_fit["train"], used.features[chosen], number)
+            columns = {"question": OPEN, "of": name, "split": split, "class": labels[used.classes[chosen]]}
+            # float32, of which half takes no room in the file
+            columns["score"] = scores.astype(np.float32).astype(np.float64)
+            rows.append(_rows(columns, identity=people[chosen]))
+        left_out.append(Unknown(generator=name, auc=_LATER, rejected=_LATER, kept=_LATER, unseen=fit is not None))
+    return left_out, rows
 
 
-def _few(train: Labelled, test: Labelled, classes: int, seed: int) -> list[FewShot]:
-    rows = []
+def _few(
+    train: Labelled, test: Labelled, labels: NDArray[np.object_], seed: int
+) -> tuple[list[FewShot], list[pd.DataFrame]]:
+    """Classify by few images; rows count the test images of each class and answer, a draw at a time."""
+    few, rows = [], []
     for shots in SHOTS:
         draws = [from_few(train, test.features, shots, draw, seed) for draw in range(DRAWS)]
-        told = [draw for draw in draws if draw is not None]
-        if told:
-            rows += [
-                few_shot(test.classes, [draw[learner] for draw in told], classes, images=shots, learner=learner)
-                for learner in told[0]
-            ]
-    return rows
+        kept = [draw for draw in draws if draw is not None]
+        for learner in kept[0] if kept else ():
+            few.append(FewShot(images=shots, learner=learner, draws=len(kept), accuracy=_LATER, macro_f1=_LATER))
+            for number, draw in enumerate(kept):
+                counts = confusion(test.classes, draw[learner], len(labels))
+                truth, answer = np.nonzero(counts)
+                columns: dict[str, Any] = {"question": FEW, "of": learner, "split": "test", "class": labels[truth]}
+                columns |= {"answer": labels[answer], "images": shots, "draw": number, "count": counts[truth, answer]}
+                rows.append(_rows(columns, identity=None))
+    return few, rows

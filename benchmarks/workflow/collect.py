@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.attribution_facts import Attribution
+from benchmarks.evaluation.attribution_rows import FILE as ATTRIBUTIONS
+from benchmarks.evaluation.attribution_rows import read_attributions
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.clips import clip_tests
 from benchmarks.evaluation.contamination import with_marks
@@ -63,6 +66,7 @@ from forge.generators.visualize import Painter, interpolations
 
 SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
+_NAMED = 3  # files from elsewhere that were not used
 _FILMED = 8  # snapshots of a filmstrip, and faces of each
 
 
@@ -93,6 +97,7 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
         board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks
         expected=expected_of(results, cells, board, maps),  # what `bench reproduce` compares with
         masks=masks,
+        attributions=collected.answers(),
         sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
@@ -205,6 +210,13 @@ class _Collected:
             environment=self.manifests[report.evaluation.key].environment,
         )
 
+    def answers(self) -> pd.DataFrame | None:
+        """Return the rows of all attributions; None where there are none, or an earlier version kept no rows."""
+        files = [self.job.path(stage) / ATTRIBUTIONS for stage in self.report.attributions]
+        tables = [read_attributions(file) for file in files if file.is_file()]
+        # of some alone `bench reproduce` could not compute the others
+        return pd.concat(tables, ignore_index=True) if tables and len(tables) == len(files) else None
+
     def _perturbations(self) -> dict[str, str]:
         """Name each perturbation of test images for pages, which are rendered without the code of plug-ins."""
         # A part from a file carries its reference, which is what can be loaded; tables and pages know its id.
@@ -264,6 +276,7 @@ class _Collected:
             images=len(faces),
             groups=count_groups(faces),
             rejected=card.rejected,
+            left_out=faces.rejected_files(_NAMED),
             digest=card.digest,
             **count_masks(faces),
         )

@@ -51,6 +51,15 @@ def masks_are_measured(settings: RunSettings) -> bool:
     return settings.conditions.masks and localising and any(each.masks for each in settings.generators.values())
 
 
+def masks_are_wanted(settings: RunSettings) -> bool:
+    """Return whether masks of forgeries that are files are of use: a detector learns or says where a face is altered.
+
+    Args:
+        settings: of the run.
+    """
+    return settings.conditions.masks_saliency or any(request.localises for request in settings.detectors.values())
+
+
 def most_photos(settings: RunSettings) -> int:
     """Return how many photos of each side of an external pair are taken at most."""
     return max(settings.images.test, FEWEST_IMAGES)  # fewer cannot be a FaceSet, whatever the preset asks for

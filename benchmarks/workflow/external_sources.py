@@ -11,6 +11,7 @@ from benchmarks.experiment.external import images_in, usable
 from benchmarks.experiment.settings import External, RunSettings
 from benchmarks.workflow.external_plan import masks_are_measured, most_photos
 from forge.core.errors import InputError
+from forge.faces.clip_faces import digest_of
 from forge.faces.faceset import FaceSet
 from forge.faces.layouts import Entry, TestSet, recognise
 from forge.faces.prepare import MIN_IMAGES
@@ -53,10 +54,10 @@ def external_sources(settings: RunSettings) -> dict[str, Sides]:
     return sources
 
 
-def fingerprints(sides: Sides) -> tuple[str | None, str | None]:
-    """Return the digests of real and forged photos; None where there are none."""
+def fingerprints(sides: Sides, crop: str) -> tuple[str | None, str | None]:
+    """Return the digests of real and forged photos, cropped like this; None where there are none."""
     real, forged = sides
-    return real.fingerprint() if real else None, forged.fingerprint() if forged else None
+    return digest_of(real, crop) if real else None, digest_of(forged, crop) if forged else None
 
 
 def _sides_of_set(settings: RunSettings, name: str, test: External, tested: TestSet) -> Sides:

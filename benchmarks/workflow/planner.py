@@ -279,6 +279,7 @@ def _forger(
             counts=counts,
             fingerprint=files.fingerprint,
             data=shared.prepare if files.names_people else None,
+            masked=generator.masks,
         )
     if generator.tampers:
         every = generator.searches == "all"

@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 import benchmarks.workflow.planner  # noqa: F401 - registers every stage in `Stage.actions`
+from benchmarks.evaluation.attribution_rows import FILE as ATTRIBUTIONS
+from benchmarks.evaluation.attribution_rows import read_attributions, recomputed
 from benchmarks.evaluation.contamination import with_marks
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.localisation import read_rows
@@ -71,13 +73,16 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
     ranked = with_marks(ranked, results.detectors) if ranked else None
     results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
+    attributions = recomputed(results.attribution, folder / ATTRIBUTIONS)
+    results = results if attributions is None else results.model_copy(update={"attribution": attributions})
+    answers = None if attributions is None else read_attributions(folder / ATTRIBUTIONS)
     board = ranked if results.suite else None
     # Written beside and exchanged at the end: an error in between leaves the old report whole.
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "report"
         pictures = _beside(folder, results)
         masks = read_rows(folder / MASKS) if (folder / MASKS).is_file() else None
-        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections, masks))
+        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections, masks, answers))
         publish_report(fresh, folder)
 
 

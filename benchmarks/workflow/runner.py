@@ -21,6 +21,7 @@ from benchmarks.report.publish import publish_report, refuse_foreign, tidy_repor
 from benchmarks.workflow.drive import execute
 from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.external_plan import masks_are_wanted
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
 from benchmarks.workflow.joint import leading
 from benchmarks.workflow.planner import ForgedPrint, plan
@@ -38,6 +39,7 @@ from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError, quoted
 from forge.core.files import digest_json, read_json, write_json
 from forge.core.progress import silent
+from forge.faces.clip_faces import digest_of
 from forge.faces.faceset import FaceSet
 from forge.faces.forged_files import ForgedFiles
 from forge.faces.sources import resolve
@@ -89,15 +91,16 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         settings = _remembered(settings, memory) if memory else typed(settings)
     except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
         raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
+    crop = settings.data.crop
     # before planning: the key of the first stage holds the digest of the photos
     source = resolve(settings.data.source, **settings.data.options)
     refuse_other_class(source, given_as="real")
     # Contents, not the path: the same photos in another folder are found cached.
-    fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
+    fingerprint = source.card.digest if isinstance(source, FaceSet) else digest_of(source, crop)
     # all are opened now, so that an empty folder is refused before trainings begin
+    settings, files = _with_files(settings)
     pairs = external_sources(settings)
-    prints = {name: fingerprints(sides) for name, sides in pairs.items()}
-    files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
+    prints = {name: fingerprints(sides, crop) for name, sides in pairs.items()}
     for name, each in files.items():  # too few of a split are refused now
         each.chosen(name, settings.images.model_dump(), settings.seed, {})
     arrange = partial(
@@ -105,9 +108,23 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         settings,
         source_fingerprint=fingerprint,
         external_fingerprints=prints,
-        forged_files={name: ForgedPrint(each.source.fingerprint(), each.names_people) for name, each in files.items()},
+        forged_files={
+            name: ForgedPrint(digest_of(each.source, crop), each.names_people) for name, each in files.items()
+        },
     )
     return PlannedRun(settings, source, arrange(compute=compute), pairs, files, arrange)
+
+
+def _with_files(settings: RunSettings) -> tuple[RunSettings, dict[str, ForgedFiles]]:
+    """Open the forgeries that are files, and note which of them have masks that are of use."""
+    files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
+    if masks_are_wanted(settings):
+        files = {name: each.with_masks() if each.has_masks else each for name, each in files.items()}
+    generators = {
+        name: each.model_copy(update={"masks": True}) if name in files and files[name].source.masked else each
+        for name, each in settings.generators.items()
+    }
+    return settings.model_copy(update={"generators": generators}), files
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:

@@ -6,6 +6,7 @@ Networks. IEEE Signal Processing Letters 2016) as packaged by facenet-pytorch, w
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -199,6 +200,13 @@ class FaceFinder:
             [] if boxes is None else list(zip(boxes, chances, points, strict=True))
             for boxes, chances, points in zip(*detections, strict=True)
         ]
+
+
+# once a process: the detector's weights are loaded for its first chunk alone
+@functools.cache
+def finder_for(crop: FaceCrop) -> FaceFinder:
+    """Return the face finder of these settings."""
+    return FaceFinder(crop)
 
 
 def _by_prominence(boxes: NDArray[np.float64], image: Image.Image, scale: float) -> list[int]:

@@ -11,8 +11,10 @@ A FaceSet is a directory:
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2  # 2: sets with masks; a set without is written as version 1, so that its bytes are as they were
 SPLITS = ("forge", "train", "val", "test")
+REJECTED = "rejected.csv"
 
 Images = NDArray[np.uint8]
 Masks = NDArray[np.uint8]  # [n, H, W], in 255ths: 0 is a pixel of the real image, 255 one that was replaced altogether
@@ -235,6 +238,18 @@ class FaceSet:
             IndexError: a position is outside 0..len-1.
         """
         return self._gather(self._shards, index, (self.resolution, self.resolution, 3))
+
+    def rejected_files(self, count: int) -> list[str]:
+        """Return the names of the first files that were not used.
+
+        Args:
+            count: names at most.
+        """
+        file = self.path / REJECTED
+        if not file.is_file():  # none was rejected, or they are forgeries of a generator
+            return []
+        with file.open(newline="", encoding="utf-8") as lines:
+            return [row["file"] for row in itertools.islice(csv.DictReader(lines), count)]
 
     @property
     def has_masks(self) -> bool:

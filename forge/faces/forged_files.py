@@ -96,6 +96,16 @@ class ForgedFiles:
         return [entry.split if (entry := self._entry(file)) else None for file in self.source.files]
 
     @property
+    def has_masks(self) -> bool:
+        """Whether the layout names a mask of each file; a mask of a video is a video too, of which none is read."""
+        return bool(self.entries) and all(entry.mask and not entry.is_video for entry in self.entries.values())
+
+    def with_masks(self) -> ForgedFiles:
+        """Return the same forgeries with the masks of their altered pixels; only where there are any."""
+        source = ListedSource(self.source.root, list(self.entries.values()), unread=self.source.unread, masked=True)
+        return replace(self, source=source, summary=f"{self.summary}, with masks")
+
+    @property
     def names_people(self) -> bool:
         """Whether any file is of a known person or clip."""
         return any(group is not None for group in self.groups)
@@ -140,7 +150,7 @@ class ChosenFiles(Source):
     def __init__(self, generator: str, source: FileSource, splits: Mapping[int, str]) -> None:
         self._generator, self._source, self._positions = generator, source, list(splits)
         self.licence, self.citation, self.attributes = source.licence, source.citation, source.attributes
-        self.dedupe, self.masked = source.dedupe, source.masked
+        self.dedupe, self.masked, self.has_videos = source.dedupe, source.masked, source.has_videos
         self.assigned = list(splits.values())
 
     def __len__(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.crop import Face, FaceCrop, FaceFinder, align, align_mask, enlarged_box, similarity
+from forge.faces.clip_faces import face_of
+from forge.faces.crop import Face, FaceCrop, align, align_mask, enlarged_box, finder_for, similarity
 from forge.faces.dedup import THUMBNAIL, describe
 from forge.faces.imaging.crops import crops_of
 from forge.faces.imaging.decode import Decoded, Square, Unusable, centre_square, decode, read_bytes, resize
 from forge.faces.imaging.masks import Altered, read_mask, resize_mask
 from forge.faces.imaging.views import MOST_TILES
 from forge.faces.sources.base import Item
+from forge.faces.sources.clips import FrameItem
 
 _DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones
 _DETECTED_PIXELS = 32_000_000  # decoded pixels that wait, 96 MB as RGB
@@ -158,6 +159,13 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
                 cut = Cut(resize(decoded.image, intake.resolution, part=part), small, crops)
                 yield position, item, Taken(decoded, cut, ())
                 continue
+            if isinstance(item, FrameItem):  # the face of a frame is that of its clip's track
+                yield from _aligned(waiting, intake, intake.crop)  # in order
+                waiting, pixels = [], 0
+                face = face_of(item, intake.crop)
+                cut = cut_face(decoded.image, face, intake, intake.crop, mask)
+                yield position, item, Taken(decoded, cut, [face])
+                continue
         except Unusable as verdict:
             yield position, item, verdict
             continue
@@ -166,7 +174,7 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
         if len(waiting) == _DETECTED_AT_ONCE or pixels > _DETECTED_PIXELS:
             yield from _aligned(waiting, intake, intake.crop)
             waiting, pixels = [], 0
-    if waiting and intake.crop:
+    if intake.crop:
         yield from _aligned(waiting, intake, intake.crop)
 
 
@@ -188,6 +196,8 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
 
 
 def _aligned(waiting: list[_Waiting], intake: Intake, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
+    if not waiting:
+        return
     faces_by_image = finder_for(crop).find_all([decoded.image for _, _, decoded, _ in waiting])
     for (position, item, decoded, mask), faces in zip(waiting, faces_by_image, strict=True):
         result: Result
@@ -243,13 +253,6 @@ def _crops_of(image: Image.Image, part: Square, intake: Intake) -> NDArray[np.ui
         edge = (int(part.side) - MOST_TILES * side) // 2
         pixels = pixels[edge : edge + MOST_TILES * side, edge : edge + MOST_TILES * side]
     return crops_of(pixels, side, intake.view)
-
-
-# once a process: the detector's weights are loaded for its first chunk alone
-@functools.cache
-def finder_for(crop: FaceCrop) -> FaceFinder:
-    """Return the face finder of these settings."""
-    return FaceFinder(crop)
 
 
 def _note(decoded: Decoded, intake: Intake) -> str:

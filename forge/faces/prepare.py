@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from forge.core.errors import InputError, quoted
 from forge.core.files import canonical_json, parse_json
 from forge.core.progress import OnProgress, ProgressEvent, silent
+from forge.faces.clip_faces import describe_tracks
 from forge.faces.crop import CROPS, check_crop
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, exact_duplicates, near_duplicates
 from forge.faces.faceset import CORE_COLUMNS, FaceSet, Images, Masks
@@ -112,6 +113,7 @@ def prepare(
             "source": {"name": source.name, "fingerprint": source.identity(), **source.settings()},
             "preparation": {
                 **_describe(intake),
+                **({"tracks": describe_tracks()} if intake.crop and source.has_videos else {}),
                 "count": count,
                 "splits": dict(splits),
                 "seed": seed,
@@ -261,8 +263,11 @@ def _first_pass(
 ) -> _Taken:
     taken = _Taken(folder, intake.resolution, source.masked)
     parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+    alone = 1 if source.has_videos else ALONE  # frames take as long as ten photos
     batches = ordered(
-        functools.partial(take, intake=intake), map(source.chunk, parts), workers=workers if len(parts) > ALONE else 1
+        functools.partial(take, intake=intake),
+        map(source.chunk, parts),
+        workers=workers if len(parts) > alone else 1,
     )
     with (folder / "pixels").open("wb") as pixels, (folder / "rows").open("w", encoding="utf-8") as rows:
         for part, batch in zip(parts, batches, strict=True):

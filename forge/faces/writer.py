@@ -20,6 +20,7 @@ from forge.core.errors import InputError, quoted
 from forge.core.files import csv_cell, digest_file, publishing, write_signed_json
 from forge.faces.faceset import (
     CORE_COLUMNS,
+    REJECTED,
     SCHEMA_VERSION,
     Card,
     FileEntry,
@@ -186,7 +187,7 @@ class FaceSetWriter:
     def _write_card(self) -> None:
         # no file where nothing was rejected, so that sets without rejections have no empty one
         if self._rejected:
-            with (self._directory / "rejected.csv").open("w", newline="", encoding="utf-8") as file:
+            with (self._directory / REJECTED).open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("file", "reason", "detail"))
                 writer.writerows([csv_cell(cell) for cell in row] for row in self._rejected)

@@ -1,9 +1,12 @@
 """Tiny videos for tests."""
 
+from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
+
+from forge.rendering import render_person_images
 
 
 def write_clip(path: Path, frames: int = 20, *, size=(64, 48), rotation=0, times=None, seed=0, options=None) -> Path:
@@ -35,3 +38,27 @@ def write_sound(path: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_faces_clip(path: Path, frames: int, people: dict[int, range]) -> Path:
+    """Write a clip of 10 frames a second in which rendered people stand side by side, each in some of the frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    faces, wall = _faces(), np.random.default_rng(0).integers(90, 150, (160, 320, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 320, 160, "yuv420p"
+        for number in range(frames):
+            image = wall.copy()
+            for person, present in people.items():
+                if number in present:
+                    image[8:152, 160 * person + 8 :][:, :144] = faces[person]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@cache
+def _faces() -> list[np.ndarray]:
+    return [face.image for face in render_person_images(5, 0, 2, size=144, images_per_person=1)]

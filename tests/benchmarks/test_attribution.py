@@ -5,6 +5,7 @@ import io
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from requested import compose
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
@@ -19,14 +20,17 @@ from benchmarks.evaluation.attribution import (
     resampled,
     unknown_generator,
 )
-from benchmarks.evaluation.attribution_facts import Attribution, to_csv
+from benchmarks.evaluation.attribution_facts import Attribution, FewShot, Unknown, to_csv
+from benchmarks.evaluation.attribution_rows import CLOSED, FEW, FILE, OPEN, recomputed, write_attributions
 from benchmarks.evaluation.interval import wilson
+from benchmarks.evaluation.reproduce import expected_of, reproduce
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.render import html, text
+from benchmarks.workflow import attribution
 from benchmarks.workflow.runner import prepare_run
-from forge.core.errors import InputError
+from forge.core.errors import CorruptError, InputError
 
 NAMES = ["real", "dcgan", "gan"]
 
@@ -111,10 +115,10 @@ def checked(*assignments, generators=("dcgan", "gan"), detectors=("dct", "random
 
 def test_each_fitted_detector_is_asked_with_the_fits_that_left_a_family_out():
     stages = {stage.name: stage for stage in checked()}
-    attribution = stages["attribute dct@dcgan+gan"]
-    assert attribution.detector is stages["fit dct@dcgan+gan"]
-    assert {name: fit.label for name, fit in attribution.without.items()} == {"dcgan": "dct@gan", "gan": "dct@dcgan"}
-    assert attribution in stages["report"].attributions
+    attributed = stages["attribute dct@dcgan+gan"]
+    assert attributed.detector is stages["fit dct@dcgan+gan"]
+    assert {name: fit.label for name, fit in attributed.without.items()} == {"dcgan": "dct@gan", "gan": "dct@dcgan"}
+    assert attributed in stages["report"].attributions
     without_unseen = {stage.name: stage for stage in checked("conditions={unseen: false, matrix: false, seen: false}")}
     assert "attribute dct@dcgan+gan" in without_unseen and not without_unseen["attribute dct@dcgan+gan"].without
 
@@ -171,3 +175,73 @@ def test_the_table_has_every_number(rows):
     assert math.isclose(float(first["value"]), rows[0].accuracy.value, abs_tol=1e-6)
     counts = [int(line["value"]) for line in lines if line["question"] == "confusion"]
     assert counts == [count for row in rows[0].confusion for count in row]
+
+
+def answers():
+    """Rows of two detectors, of which one person has several images; and the facts of the first one."""
+    truth, guess = told()
+    rng = np.random.default_rng(3)
+    names = np.array(NAMES, dtype=object)
+    people = np.array([f"p{number // 2}" for number in range(truth.size)], dtype=object)
+    people[::7] = None
+    frames = [
+        attribution._rows({"question": CLOSED, "split": "test", "class": names[truth], "answer": names[guess]},
+                          identity=people)
+    ]  # fmt: skip
+    for name in NAMES[1:]:
+        for split in ("val", "test"):
+            classes = names[truth] if split == "test" else names[truth][names[truth] != name]
+            score = rng.random(classes.size).astype(np.float32).astype(np.float64)
+            columns = {"question": OPEN, "of": name, "split": split, "class": classes, "score": score}
+            frames.append(attribution._rows(columns, identity=people[: classes.size]))
+    for draw, each in enumerate((guess, truth)):
+        counts = confusion(truth, each, 3)
+        at = np.nonzero(counts)
+        columns = {"question": FEW, "of": "prototypes", "split": "test", "class": names[at[0]], "answer": names[at[1]]}
+        columns |= {"images": 5, "draw": draw, "count": counts[at]}
+        frames.append(attribution._rows(columns, identity=None))
+    table = pd.concat(frames, ignore_index=True).assign(trained_on="dcgan+gan", seed=0)
+    later = attribution._LATER
+    facts = Attribution(
+        detector="dct", trained_on="dcgan+gan", seed=0, classes=NAMES,
+        unknown=[Unknown(generator=n, auc=later, rejected=later, kept=later, unseen=n == "gan") for n in NAMES[1:]],
+        few=[FewShot(images=5, learner="prototypes", draws=2, accuracy=later, macro_f1=later)],
+    )  # fmt: skip
+    return pd.concat([table.assign(detector="other", answer="real"), table.assign(detector="dct")]), facts, people
+
+
+def test_all_numbers_follow_from_the_stored_answers(tmp_path):
+    table, facts, people = answers()
+    write_attributions(table, tmp_path / FILE)
+    (row,) = recomputed([facts], tmp_path / FILE)
+    truth, guess = told()
+    counts, accuracy, f1 = closed_set(truth, guess, NAMES, people)
+    assert (row.confusion, row.accuracy, row.macro_f1) == (counts, accuracy, f1)
+    mine = table[(table["detector"] == "dct") & (table["of"] == "gan")]
+    val, test = (mine[mine["split"] == split] for split in ("val", "test"))
+    known = (test["class"] != "gan").to_numpy()
+    score = test["score"].to_numpy()
+    groups = np.concatenate([people[known], people[~known]])
+    expected = unknown_generator("gan", val["score"], score[known], score[~known], groups, kept=0.95, unseen=True)
+    assert row.unknown[1] == expected and not row.unknown[0].unseen
+    assert row.few == [few_shot(truth, [guess, truth], 3, images=5, learner="prototypes")]
+    assert recomputed([row], tmp_path / FILE) == [row]  # published numbers are replaced by equal ones
+    missing = Attribution(detector="x", trained_on="y", seed=0, missing="no features")
+    assert recomputed([missing], tmp_path / FILE) == [missing] and recomputed([facts], tmp_path / "none") is None
+    with pytest.raises(CorruptError, match="rows of dct@gan lack or name other classes"):
+        recomputed([facts.model_copy(update={"trained_on": "gan"})], tmp_path / FILE)
+    (tmp_path / FILE).write_bytes(b"PAR1")
+    with pytest.raises(CorruptError, match="is damaged"):
+        recomputed([facts], tmp_path / FILE)
+
+
+def test_what_is_published_of_attributions_is_compared(rows):
+    results = make_results(make_scores(ONE, n=20)).model_copy(update={"attribution": rows})
+    expected = expected_of(results, {}, None)
+    names = [value.what for value in expected.values]
+    assert "dct@dcgan+gan, seed 0, closed set, all classes, accuracy" in names
+    assert "dct@dcgan+gan, seed 0, open set, gan, rejected" in names
+    assert "dct@dcgan+gan, seed 0, dcgan images that are called gan" in names
+    assert len(names) == len(set(names)) and {each.status for each in reproduce(expected, expected)} == {"IDENTICAL"}
+    without = expected_of(results.model_copy(update={"attribution": []}), {}, None)
+    assert {each.status for each in reproduce(expected, without)} == {"MISSING"}

@@ -12,8 +12,11 @@ from finished import finished_run
 
 from benchmarks.inference.clip_plot import clip_plot, write_plots
 from benchmarks.inference.clip_scores import clip_answers, in_place, moments_of, name_frames
-from benchmarks.inference.photos import list_photos
+from benchmarks.inference.inspection import Inspector
+from benchmarks.inference.photos import intake_for, list_photos, read_faces
 from benchmarks.inference.verdict import Verdict
+from forge.faces import clip_faces
+from forge.faces.crop import Face
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,10 @@ def done(finished, bench, monkeypatch):
 def judge():
     """Answer "forged" from a score of 1."""
     return SimpleNamespace(
-        answer=lambda score, reencoded: Verdict("forged" if score >= 1 else "real", "", "forged"),
-        predictor=SimpleNamespace(calibration=SimpleNamespace(probability=lambda scores: scores / 10)),
+        answer=lambda frames, reencoded: Verdict(
+            "forged" if np.mean([row["score"] for row in frames]) >= 1 else "real", "", "forged"
+        ),
+        calibration=SimpleNamespace(probability=lambda scores: scores / 10),
     )
 
 
@@ -46,7 +51,7 @@ def frame(number, score, file="a.mp4", **more):
 
 def test_a_clip_is_judged_by_the_mean_of_the_main_faces_of_its_frames():
     rows = [
-        frame(1, 0.0), frame(2, 4.0, face="1 of 2"), frame(2, 9.0, face="2 of 2"), frame(3, None),
+        frame(1, 0.0), frame(2, 4.0), frame(3, None),
         frame(4, 2.0, unlike="blurred", reencoded={"noise": 3.0}),
     ]  # fmt: skip
     (clip,) = clip_answers(judge(), [{"file": "b.png", "score": 7.0}, *rows])
@@ -56,6 +61,67 @@ def test_a_clip_is_judged_by_the_mean_of_the_main_faces_of_its_frames():
     assert clip["unlike"] == "blurred (1 of 3 frames)"
     (unused,) = clip_answers(judge(), [frame(1, None), frame(2, None)])
     assert unused["problem"] == "none of its 2 frames could be used: no face" and "verdict" not in unused
+
+
+def test_each_face_of_a_clip_has_its_answer_in_place_of_its_frames():
+    rows = [
+        *(frame(n, 2.0, face="1 of 2", left_out="3 more faces in fewer than 2 frames") for n in (1, 2)),
+        frame(1, None, face="2 of 2", left_out="3 more faces in fewer than 2 frames"), frame(2, 0.0, face="2 of 2"),
+    ]  # fmt: skip
+    first, second = clip_answers(judge(), rows)
+    assert (first["face"], first["verdict"], first["used"]) == ("1 of 2", "forged", 2)
+    assert (second["face"], second["verdict"], second["used"]) == ("2 of 2", "real", 1)
+    # what is not followed is said once
+    assert (
+        first["note"].endswith("; left out: 3 more faces in fewer than 2 frames") and "left out" not in second["note"]
+    )
+    assert list(in_place(rows, [first, second])) == [first, second]
+
+
+def test_the_plot_shows_every_face_and_they_share_the_file(tmp_path):
+    rows = [frame(n, float(n + k), face=f"{k} of 2") for k in (1, 2) for n in (1, 2, 3)]
+    clips = clip_answers(judge(), rows)
+    write_plots(rows, clips, 0.5, "npr", tmp_path)
+    assert {clip["plot"] for clip in clips} == {str(tmp_path / "a-scores.svg")}
+    svg = (tmp_path / "a-scores.svg").read_text()
+    assert svg.count('class="dot s0"') == 4 == svg.count('class="dot s1"')  # one each is the legend's
+    assert "face 1: 3 frames" in svg and "face 2: 3 frames" in svg and "mean 4.00: forged" in svg
+    many = [frame(n, 1.0, face=f"{k} of 6") for k in range(1, 7) for n in (1, 2)]
+    answers = clip_answers(judge(), many)
+    parts = [many[2 * k : 2 * k + 2] for k in range(6)]
+    assert "2 more faces are in the table" in clip_plot(answers, parts, 0.5, "npr")
+
+
+class Finder:
+    """Finds a face at the left, and another one at the right in bright pictures."""
+
+    def __init__(self, crop):
+        pass
+
+    def find_all(self, images):
+        both = [face_at(4), face_at(36)]
+        return [both if np.asarray(image)[30:].mean() > 60 else both[:1] for image in images]
+
+
+def face_at(left):
+    edges = np.array([left, 8.0, left + 24, 40.0])
+    return Face((left, 8, left + 24, 40), np.zeros((5, 2)), edges)
+
+
+def test_the_frames_of_a_clip_come_once_for_each_of_its_faces(finished, monkeypatch):
+    clip_faces._tracks.cache_clear()
+    monkeypatch.setattr(clip_faces, "finder_for", Finder)
+    listing = list_photos([finished / "clip.mp4", finished / "me.png"], 10)
+    intake = intake_for(16, "ff++")
+    photos = iter(read_faces(listing.files[:10], intake, inspector=Inspector(intake, reencode=False)))
+    first, second = photos
+    clip_faces._tracks.cache_clear()
+    assert (first.track, second.track) == ("1 of 2", "2 of 2") and first.files == second.files == listing.files[:10]
+    assert not any(first.problems) and len(first.images) == 10 and first.left_out == ""
+    absent = [problem.partition(":")[0] for problem in second.problems]
+    assert absent.count("face absent") == 10 - len(second.images) > 0 and set(absent) == {"", "face absent"}
+    assert [view.box[0] for view in first.inspections] == [4] * 10 and {v.box[0] for v in second.inspections} == {36}
+    assert all(not view.others for view in first.inspections)
 
 
 def test_reencodings_of_a_clip_are_means_and_its_row_stands_for_its_frames():
@@ -88,12 +154,12 @@ def test_without_the_extra_a_clip_is_named_as_unread(finished, monkeypatch):
 def test_the_plot_has_dots_gaps_mean_and_threshold(tmp_path):
     frames = [frame(1, 0.0), frame(2, None), frame(3, 1.0), frame(4, 3.0)]
     clips = clip_answers(judge(), frames)
-    svg = clip_plot(clips[0], frames, 0.5, "npr")
+    svg = clip_plot(clips, [frames], 0.5, "npr")
     assert svg.count('class="dot s0"') == 4 and svg.count('class="line s0"') == 2  # one dot is the legend's
     assert "threshold 0.50" in svg and "mean 1.33: forged" in svg and "0.5 s 0.00, 1.5 s 1.00, 2.0 s 3.00" in svg
-    assert "threshold" not in clip_plot(clips[0], frames, np.inf, "npr")
+    assert "threshold" not in clip_plot(clips, [frames], np.inf, "npr")
     one = frame(1, 2.0) | {"seconds": 0.0}
-    assert 'class="dot s0"' in clip_plot(clip_answers(judge(), [one])[0], [one], 2.0, "npr")
+    assert 'class="dot s0"' in clip_plot(clip_answers(judge(), [one]), [[one]], 2.0, "npr")
     others = [frame(1, 1.0, "x/a.mp4"), frame(1, None, "broken.mp4"), *frames]
     clips = clip_answers(judge(), others)
     write_plots(others, clips, 0.5, "npr", tmp_path)

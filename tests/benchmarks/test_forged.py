@@ -119,3 +119,28 @@ def test_files_do_not_race_and_have_no_snapshots(theirs):
         asked({"theirs": str(theirs)}, rounds=1)
     with pytest.raises(InputError, match="'theirs' has no snapshots"):
         planned({"theirs": str(theirs)}, conditions={"snapshots": {"theirs": [1]}})
+
+
+@pytest.fixture
+def masked(theirs):
+    rows = ["path,label,mask"]
+    for number, file in enumerate(sorted(theirs.glob("*.png"))):
+        (theirs / "masks").mkdir(exist_ok=True)
+        mask = np.zeros((8, 8), np.uint8)
+        mask[: number % 7 + 1] = 255
+        Image.fromarray(mask).save(theirs / "masks" / file.name)
+        rows.append(f"{file.name},fake,masks/{file.name}")
+    (theirs / "manifest.csv").write_text("\n".join(rows))
+    return theirs
+
+
+def test_localisers_learn_from_masks_of_files_and_are_measured_against_them(masked):
+    stages = {stage.name: stage for stage in planned({"theirs": str(masked)}, detector=["unet"])}
+    gathered = stages["gather theirs"]
+    assert gathered.masked and gathered.settings["masked"] is True
+    measured = stages["localise unet@theirs"]
+    assert (measured.tested, measured.learned, measured.control) == (("theirs",), ("theirs",), True)
+    assert measured.forged == {"theirs": gathered}
+    # without a detector that has maps, the key is that of the images alone
+    plain = next(stage for stage in planned({"theirs": str(masked)}) if stage.action == "gather")
+    assert not plain.masked and "masked" not in plain.settings and plain.key != gathered.key

@@ -211,6 +211,22 @@ def test_unequal_classes_are_said():
     assert "external:x has 10 real and 200 forged images" in warnings(results(external=clips))[0]
 
 
+def test_photos_that_were_left_out_are_said():
+    some = facts("external:x", "forged", 30).model_copy(
+        update={"rejected": {"too small": 1200, "no face": 2}, "left_out": ["a.png", "b/c.png"]}
+    )
+    (sentence,) = warnings(results(external=[facts("external:x", "real", 30), some]))
+    assert sentence == (
+        "external:x: its numbers are without 1,202 of 1,232 forged images (2 no face, 1,200 too small; e.g. a.png, "
+        "b/c.png), which could not be used."
+    )
+    (both,) = warnings(results(external=[some.model_copy(update={"kind": "real"}), some]))
+    assert "1,232 real images (" in both and ") and 1,202 of 1,232 forged images (" in both
+    assert "left_out" not in facts("external:x", "real", 30).model_dump(mode="json")
+    (earlier,) = warnings(results(external=[some.model_copy(update={"left_out": []})]))
+    assert "1,200 too small), which" in earlier
+
+
 # --- bench data sets --------------------------------------------------------------------------------------------------
 
 

@@ -150,3 +150,29 @@ def test_too_few_images_of_a_split_are_refused_with_its_name(tmp_path):
     files = ForgedFiles.open(tmp_path / "files")
     with pytest.raises(InputError, match=r"'theirs': 5 usable images for split val .* at least 10 are needed"):
         files.chosen("theirs", COUNTS, 0, {})
+
+
+def test_masks_of_the_layout_come_with_the_forgeries(tmp_path):
+    images(tmp_path / "f", 45)
+    images(tmp_path / "r", 20, start=500)
+    rows = ["path,label,mask", *(f"r/{number:04d}.png,real," for number in range(500, 520))]
+    (tmp_path / "m").mkdir()
+    for number in range(45):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[: number % 16 + 1] = 255
+        Image.fromarray(mask).save(tmp_path / "m" / f"{number:04d}.png")
+        rows.append(f"f/{number:04d}.png,fake,m/{number:04d}.png")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    files = ForgedFiles.open(tmp_path)
+    masked = files.with_masks()
+    assert files.has_masks and not files.source.masked and masked.source.masked
+    assert masked.source.fingerprint() != files.source.fingerprint() and masked.summary.endswith(", with masks")
+    chosen = masked.chosen("theirs", {"train": 20, "val": 10, "test": 10}, 0, {})
+    faces = prepare(chosen, tmp_path / "set", resolution=16, splits={"train": 0.5, "val": 0.25, "test": 0.25})
+    assert faces.has_masks
+    view = faces.view("test")
+    for file, mask in zip(view.rows["source_file"], view.read_masks(), strict=True):
+        rows_altered = int(file[2:6]) % 16 + 1
+        assert (mask[:rows_altered] == 255).all() and not mask[rows_altered:].any()
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows[:-1], "f/0044.png,fake,"]))
+    assert not ForgedFiles.open(tmp_path).has_masks  # one without a mask

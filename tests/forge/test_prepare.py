@@ -100,6 +100,7 @@ def test_all_bad_files_in_one_folder(tmp_path):
         "same.png": "exact duplicate",
     }
     assert rejected(faces)["near.jpg"]["detail"] == "of 003.png"
+    assert faces.rejected_files(2) == list(rejected(faces))[:2]
     assert rejected(faces)["same.png"]["detail"] == "of 000.png"
     assert sum(faces.card.rejected.values()) == 10
     assert {"Ünï ツ.png", "\\xff\\xfe.png"} <= set(faces.table["source_file"])

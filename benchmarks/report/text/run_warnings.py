@@ -22,6 +22,7 @@ def warnings(results: Results) -> list[str]:
     # without this a table that lacks a failed stage would look complete
     missing = [f"Missing here: {stage}. {error}." for stage, error in results.missing.items()]
     per_run = [*shortcuts, *missing, *_probes_of_random_weights(results), *_unequal_classes(results)]
+    per_run += _left_out(results)
     return list(dict.fromkeys([*per_run, *_failure_modes(results), *_faceless(results)]))
 
 
@@ -50,6 +51,22 @@ def _unequal_classes(results: Results) -> list[str]:
                 f"clips counted once: its intervals are as wide as {count(of_class[smaller])} {smaller} ones make them."
             )
     return warned
+
+
+def _left_out(results: Results) -> list[str]:
+    """Warn of photos from elsewhere that could not be used: the numbers are those of the others."""
+    sides: dict[str, list[str]] = {}
+    for side in results.external:
+        files = sum(side.rejected.values())
+        if files:
+            reasons = ", ".join(f"{count(number)} {reason}" for reason, number in sorted(side.rejected.items()))
+            names = f"; e.g. {', '.join(side.left_out)}" if side.left_out else ""
+            whole = f"{count(files)} of {count(files + side.images)} {side.kind} images ({reasons}{names})"
+            sides.setdefault(side.name, []).append(whole)
+    return [
+        f"{name}: its numbers are without {' and '.join(of_sides)}, which could not be used."
+        for name, of_sides in sides.items()
+    ]
 
 
 def _failure_modes(results: Results) -> list[str]:

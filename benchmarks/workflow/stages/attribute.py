@@ -12,6 +12,7 @@ from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from forge.core.files import write_json
 
+ROWS = "attribution.parquet"
 # of each class at most; more change little and take long with thousands of features
 MOST = {"train": 500, "val": 250, "test": 1000}
 
@@ -28,7 +29,7 @@ class Attribute(UsesDetector):
     """
 
     action = "attribute"
-    VERSION = 1
+    VERSION = 2
 
     detector: Fit
     without: Mapping[str, Fit]
@@ -42,10 +43,11 @@ class Attribute(UsesDetector):
         return {"counts": self.counts}
 
     def run(self, job: Job) -> Facts:
-        """Write attribution.json."""
-        from benchmarks.workflow.attribution import attribute  # imports torch and pandas
+        """Write attribution.json, and attribution.parquet: the answers that it is computed from."""
+        from benchmarks.workflow.attribution import attribute, write_attributions  # imports torch and pandas
 
         sets = {"real": job.faces(self.real), **{name: job.faces(forged) for name, forged in self.forged.items()}}
-        measured = attribute(self.detector, self.without, sets, self.counts, self.seed, job)
+        measured, rows = attribute(self.detector, self.without, sets, self.counts, self.seed, job)
+        write_attributions(rows, job.out / ROWS)
         write_json(job.out / "attribution.json", measured.model_dump(mode="json"))
         return {"accuracy": measured.accuracy and measured.accuracy.value}

@@ -22,6 +22,7 @@ class Gather(ForgedStage):
         dedupe: whether near duplicates are removed; None: as the source wants.
         fingerprint: digest of the contents of the files.
         data: the real faces, where the files name people; None: they name none.
+        masked: whether each file has a mask of its altered pixels, which is taken too.
     """
 
     action = "gather"
@@ -33,11 +34,12 @@ class Gather(ForgedStage):
     dedupe: bool | None
     fingerprint: str
     data: Prepare | None
+    masked: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many files are taken, and how they are prepared."""
-        return {
+        return ({"masked": True} if self.masked else {}) | {  # absent without masks: such files keep their key
             "name": self.forger,  # which score rows carry
             "resolution": self.resolution,
             "crop": self.crop,

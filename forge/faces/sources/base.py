@@ -70,6 +70,7 @@ class Source(ABC):
         attributes: label columns.
         dedupe: whether images that look the same are copies; not so for digits.
         masked: whether each image has a mask of its altered pixels.
+        has_videos: whether any of the images is a frame of a video.
         code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
         assigned: split of each image, where the source decides; None: `prepare` draws them.
     """
@@ -80,6 +81,7 @@ class Source(ABC):
     attributes: Sequence[str]
     dedupe: bool = True
     masked: bool = False
+    has_videos: bool = False
     code: Mapping[str, str] = MappingProxyType({})
     assigned: Sequence[str] | None = None
 

@@ -76,10 +76,12 @@ class FrameItem(Item):
     Attributes:
         number: of the frame among those that are read, from 0.
         frames: how many are read, evenly spaced in time.
+        track: which of the clip's faces is meant, from 0, where faces are searched; the clip's face is the first.
     """
 
     number: int = 0
     frames: int = FRAMES
+    track: int = 0
 
     def read(self) -> bytes:
         """Return the frame as a PPM file, to the pixel.
@@ -91,7 +93,7 @@ class FrameItem(Item):
         times = frame_times(path, self.frames)
         if self.number >= len(times):
             raise Unusable("short clip", f"it has {len(times)} different frames at {self.frames} times")
-        pictures = _frames(path, self.frames, self.number // _AT_ONCE, _version(path))
+        pictures = _frames(path, self.frames, self.number // _AT_ONCE, file_version(path))
         if times[self.number] not in pictures:
             raise Unusable("broken frame", f"the one at {times[self.number]:.2f} s cannot be decoded")
         return pictures[times[self.number]]
@@ -117,10 +119,10 @@ def frame_times(path: str, count: int) -> Sequence[float]:
     Raises:
         Unusable: the file is missing, no video, or broken.
     """
-    return _times(path, count, _version(path))
+    return _times(path, count, file_version(path))
 
 
-def _version(path: str) -> int:
+def file_version(path: str) -> int:
     """Return when a file was changed, in nanoseconds: what a process keeps of a clip ends with it; 0 without a file."""
     try:
         return Path(path).stat().st_mtime_ns

@@ -72,6 +72,11 @@ class FolderSource(FileSource):
         return [file for file in find_unread(self.root) if is_video(file)] if can_read_videos() else []
 
     @property
+    def has_videos(self) -> bool:  # type: ignore[override]  # a read-only attribute is enough
+        """Whether any file is a video that is read."""
+        return bool(self._videos)
+
+    @property
     def dedupe(self) -> bool:  # type: ignore[override]  # a read-only attribute is enough
         """Whether images that look the same are copies: not among the frames of a clip."""
         return not self._videos

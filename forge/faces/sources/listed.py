@@ -61,6 +61,11 @@ class ListedSource(FileSource):
         """Files that are not read: relative path -> reason."""
         return self._unread
 
+    @cached_property
+    def has_videos(self) -> bool:  # type: ignore[override]  # a read-only attribute is enough
+        """Whether any file is a video."""
+        return any(map(is_video, self._entries))
+
     def _item(self, file: str) -> Item:
         entry = self._entries[file_of(file)]
         mask = os.fspath(self.root / entry.mask) if self.masked and entry.mask else None
@@ -83,5 +88,5 @@ class ListedSource(FileSource):
         parents = os.path.commonpath([file.rpartition("/")[0] for file in self._entries]) if self._entries else ""
         folder = parents.rpartition("/")[2] or self.root.resolve().name
         groups = digest_json([entry.group for entry in self._entries.values()])
-        frames = {"frames": self.frames} if any(map(is_video, self._entries)) else {}
+        frames = {"frames": self.frames} if self.has_videos else {}
         return {"folder": printable(folder), "groups": groups, "shared": self._shared, **frames}
