@@ -15,17 +15,22 @@ P = ParamSpec("P")
 UNNAMED = "-"  # the command that is meant where none is named; no run, generator or detector can have this name
 
 
-def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def implemented_in(
+    module: str, *, first: Callable[[], None] | None = None
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Let a function that only declares options and arguments call the function of its name in another module.
 
     Args:
         module: imported at the call, so that help and completion do not wait for what a verb needs.
+        first: called before this import, for what libraries read when they are loaded.
     """
 
     def decorate(declaration: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(declaration)
         # wraps the signature too, from which Typer makes the options
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
+            if first is not None:
+                first()
             getattr(import_module(module), declaration.__name__)(*args, **kwargs)
 
         call.implementation = module  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """`bench detect` beyond a run's name: where it looked, detectors in folders, imported weights, and its two helps."""
 
 import json
+import os
 import shutil
 import sys
 from io import StringIO
@@ -15,6 +16,7 @@ from PIL import Image
 from synthetic import make_scores
 
 from benchmarks import load
+from benchmarks.cli.commands.detect import detect
 from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.inference.photo_scores import PhotoScores
 from benchmarks.inference.predictor import Predictor, caution
@@ -44,6 +46,22 @@ def done(finished, bench, monkeypatch):
     monkeypatch.chdir(finished)
     yield bench
     shutil.rmtree(finished / "pictures", ignore_errors=True)
+
+
+@pytest.mark.parametrize(("before", "during"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_from_before_torch_is_loaded(before, during, monkeypatch):
+    seen = []
+
+    def load_module(name):
+        seen.append((name, os.environ["OMP_WAIT_POLICY"]))
+        return SimpleNamespace(detect=lambda *arguments: None)
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")  # so that the test leaves the environment as it was
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("benchmarks.cli.groups.import_module", load_module)
+    detect("mine", ["me.png"])
+    assert seen == [("benchmarks.cli.detect", during)]
 
 
 def test_explained_photos_are_written_and_named(done, finished):

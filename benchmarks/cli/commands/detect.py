@@ -9,6 +9,7 @@ import typer
 
 from benchmarks.cli import options
 from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault, implemented_in
+from forge.core.compute import share_cores
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +30,7 @@ app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, 
 
 
 @app.command(UNNAMED, cls=Unnamed, hidden=True)  # shown as the group itself, see groups.py
-@implemented_in("benchmarks.cli.detect")
+@implemented_in("benchmarks.cli.detect", first=share_cores)
 def detect(
     run: Annotated[
         str,
