@@ -26,12 +26,13 @@ MAX_JSON_BYTES = 256 << 20  # the largest report so far has 3 MB
 DIGEST = "sha256"  # key of the digest in a JSON file that carries its own
 MAX_JSON_DEPTH = 64  # pydantic and the encoder recurse, a few frames a level
 MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator has 39
+# Each choice fixes what JSON leaves open; with any of them open, equal values could have different digests.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
-    # each choice fixes what JSON leaves open; with any of them open, equal values could have different digests
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -228,7 +229,8 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
 
     try:
         value = json.loads(text, parse_int=integer, parse_float=number, parse_constant=number)
-        _check_depth(value)
+        if text.count("[") + text.count("{") > MAX_JSON_DEPTH:  # fewer brackets cannot nest deeper
+            _check_depth(value)
         # a search of the text first, as encoding the whole value costs as much as parsing it
         if re.search(r"\\u[dD][89a-fA-F]", text):  # half a character: neither a page nor a terminal can print it
             json.dumps(value, ensure_ascii=False).encode()
