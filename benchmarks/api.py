@@ -35,7 +35,7 @@ from forge.core.errors import BenchWarning, UnknownNameError
 from forge.core.registry import allow_files
 
 if TYPE_CHECKING:
-    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.observer import Observer
     from forge.core.compute import PrecisionAsked
 
 __all__ = ["Report", "Suite", "load", "run"]

@@ -13,7 +13,7 @@ from rich.live import Live as Screen
 from rich.markup import escape
 from rich.tree import Tree
 
-from benchmarks.workflow.engines.local import Observer
+from benchmarks.workflow.observer import Observer
 from benchmarks.workflow.stage import Activity
 from forge.core.progress import ProgressEvent
 
@@ -134,7 +134,7 @@ class Live(Silent):
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
-        # `ensure` in engines/local.py announces no plan: its stages are counted as they end.
+        # `ensure` in workflow/execution.py announces no plan: its stages are counted as they end.
         count = self.counts.setdefault(stage.action, _StageCount(total=1, todo=1))
         count.done += 1
         if not cached:

@@ -19,8 +19,8 @@ from benchmarks.protocol import PROTOCOL_VERSION, Protocol
 from benchmarks.report.run_report import RunReport, expected_at
 from benchmarks.terminal import observer_for
 from benchmarks.workflow import recompute
-from benchmarks.workflow.engines.local import ensure
 from benchmarks.workflow.environment import describe_environment, versions
+from benchmarks.workflow.execution import ensure
 from benchmarks.workflow.recompute import check_checkpoints
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import Context
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from benchmarks.evaluation.reproduce import Expected, Verdict
     from benchmarks.evaluation.results import Results
-    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.observer import Observer
     from benchmarks.workflow.runner import PlannedRun
     from benchmarks.workflow.stage import Context, Stage
     from forge.core.compute import Compute

@@ -19,7 +19,7 @@ from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.disk import check_places, check_room
-from benchmarks.workflow.engines.local import status
+from benchmarks.workflow.drive import status
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context

@@ -13,7 +13,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
-from benchmarks.workflow.engines.local import execute
+from benchmarks.workflow.drive import execute
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
 from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
@@ -36,7 +36,7 @@ from forge.faces.sources.base import Source
 from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
-    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.observer import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
 

@@ -132,6 +132,7 @@ class Stage(ABC):
         action: what is done; begins the name of the folder of its result.
         VERSION: of the code; raised when it computes something else from the same settings.
         optional: whether a report can do without its result.
+        computes: whether it computes on the device; where devices are GPUs, one such stage runs on each at a time.
         seed: of everything random in it.
         repeated: whether the run is repeated with other seeds, so that names show the seed.
     """
@@ -139,6 +140,7 @@ class Stage(ABC):
     action: ClassVar[str]
     VERSION: ClassVar[int]
     optional: ClassVar[bool] = False
+    computes: ClassVar[bool] = True
     actions: ClassVar[dict[str, type[Stage]]] = {}
 
     seed: int = 0

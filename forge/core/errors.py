@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 MOST_QUOTED = 80  # characters of a cell, a name or a value that a message repeats
+_PACKAGES = ("forge", "detect", "benchmarks")
 _MOST_WORD, _MOST_MESSAGE = 500, 4000  # of a path, and of a whole message with what a library says in it
 
 
@@ -59,6 +61,17 @@ class BenchError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(_bounded(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle class, text and attributes: subclasses take other arguments, and a plug-in's are unknown elsewhere."""
+        shared = next(each for each in type(self).__mro__ if each.__module__.partition(".")[0] in _PACKAGES)
+        return _restored, (shared, str(self)), self.__dict__
+
+
+def _restored(error_class: type[BenchError], message: str) -> BenchError:
+    error = error_class.__new__(error_class)
+    Exception.__init__(error, message)
+    return error
 
 
 class BenchWarning(UserWarning):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workflow.engines import local
+from benchmarks.workflow import drive
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.core.compute import Compute
@@ -164,7 +164,7 @@ def chain():
 
 def run(stages, store):
     watch = Watch()
-    folders = local.execute(stages, store, Context(None, Compute(), 1, silent), watch).folders
+    folders = drive.execute(stages, store, Context(None, Compute(), 1, silent), watch).folders
     return folders, watch
 
 
@@ -192,7 +192,7 @@ def test_only_what_is_needed_runs(tmp_path, chain):
     store = Store(tmp_path)
     run(chain, store)
     shutil.rmtree(store.folder("first", chain[0].key))
-    assert local.status(chain, store)[chain[0].key] == "skip: nothing needs it"
+    assert drive.status(chain, store)[chain[0].key] == "skip: nothing needs it"
     _, watch = run(chain, store)
     assert watch.events == ["cached second b", "cached third c"]
     shutil.rmtree(store.folder("third", chain[2].key))
@@ -205,7 +205,7 @@ def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, chain):
     run(chain, store)
     folder = store.folder("second", chain[1].key)
     (folder / "text").write_text("xx")
-    assert local.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
+    assert drive.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
     folders, watch = run(chain, store)
     assert (folders[chain[1].key] / "text").read_text() == "ab"
     assert "damaged (text was changed); kept as second-" in watch.notes[0]

@@ -40,6 +40,7 @@ class Audit(Stage):
     action = "audit"
     VERSION = 6
     optional = True
+    computes = False
 
     data: Reals
     forged: tuple[Forger, ...]

@@ -29,6 +29,7 @@ class Evaluate(Collecting):
 
     action = "evaluate"
     VERSION = 10
+    computes = False
 
     protocol: int
     families: dict[str, str]

@@ -38,6 +38,7 @@ class External(FaceStage):
     action = "external"
     VERSION = 4
     optional = True
+    computes = False
 
     pair: str
     side: Literal["real", "forged"]

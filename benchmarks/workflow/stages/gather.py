@@ -29,6 +29,7 @@ class Gather(FaceStage):
     action = "gather"
     VERSION = 1
     optional = True
+    computes = False
 
     forger: str
     resolution: int

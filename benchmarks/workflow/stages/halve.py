@@ -20,6 +20,7 @@ class Halve(FaceStage):
 
     action = "halve"
     VERSION = 1
+    computes = False
 
     data: Prepare
 

@@ -26,6 +26,7 @@ class FindLandmarks(Stage):
     action = "landmarks"
     VERSION = 1
     optional = True
+    computes = False
 
     data: Reals
     counts: Mapping[str, int]

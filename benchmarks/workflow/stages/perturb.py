@@ -24,6 +24,7 @@ class Perturb(FaceStage):
     action = "perturb"
     VERSION = 1
     optional = True
+    computes = False
 
     faces: Reals | Forger
     perturbation: str

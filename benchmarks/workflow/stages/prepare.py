@@ -27,6 +27,7 @@ class Prepare(FaceStage):
 
     action = "prepare"
     VERSION = 1
+    computes = False
 
     data: DataSettings
     fingerprint: str

@@ -21,6 +21,7 @@ class Report(ReportParts):
 
     action = "report"
     VERSION = 4
+    computes = False
 
     @property
     def label(self) -> str:
