@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -114,6 +114,19 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     write_report(job.out / "report", inputs)
 
 
+class _Done(NamedTuple):
+    """What a report needs of a manifest; a run may have 100,000 of them."""
+
+    seconds: float
+    peak_memory_mb: float | None
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return what is needed of a manifest."""
+        return cls(manifest.seconds, manifest.peak_memory_mb, manifest.facts)
+
+
 @dataclass(frozen=True)
 class _Collected:
     """The results of a run, as its report needs them.
@@ -127,9 +140,17 @@ class _Collected:
     job: Job
 
     @cached_property
-    def manifests(self) -> dict[str, Manifest]:
-        """Key of an input -> its manifest."""
-        return {stage.key: read_manifest(self.job.path(stage)) for stage in self.report.inputs.values()}
+    def manifests(self) -> dict[str, _Done]:
+        """Key of an input -> what its manifest says of its computation."""
+        return {stage.key: _Done.of(read_manifest(self.job.path(stage))) for stage in self.report.inputs.values()}
+
+    @cached_property
+    def scored(self) -> dict[str, list[_Done]]:
+        """Key of a fit -> the computations of its scores."""
+        scored: dict[str, list[_Done]] = {}
+        for score in self.report.scores:
+            scored.setdefault(score.detector.key, []).append(self.manifests[score.key])
+        return scored
 
     @cached_property
     def faces(self) -> FaceSet:
@@ -215,7 +236,7 @@ class _Collected:
                 for stage in report.attributions
             ],
             stages=[self._stage(stage) for stage in report.inputs.values()],
-            environment=self.manifests[report.evaluation.key].environment,
+            environment=read_manifest(self.job.path(report.evaluation)).environment,
         )
 
     def _perturbations(self) -> dict[str, str]:
@@ -358,7 +379,7 @@ class _Collected:
     def _detector(self, stage: Fit | Adopt) -> DetectorFacts:
         card = read_json(self.job.path(stage) / "detector" / "detector.json")
         # One fit is scored on many sets, each timed alone: the median keeps one slow start out.
-        scored = [self.manifests[score.key] for score in self.report.scores if score.detector.key == stage.key]
+        scored = self.scored.get(stage.key, [])
         # None: nothing but perturbed images, which are not timed
         speeds = [speed for each in scored if (speed := each.facts["images_per_second"]) is not None]
         peaks = [each.peak_memory_mb for each in scored if each.peak_memory_mb is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.evaluation.results import StageFacts
 from benchmarks.report.run_report import report_folders
@@ -39,6 +39,18 @@ class Forecast:
     untimed: list[str]
 
 
+class _Timed(BaseModel):
+    """What a forecast reads of a manifest."""
+
+    action: str
+    about: str
+    key: str
+    fields: dict[str, Any]
+    settings: dict[str, Any]
+    seconds: float
+    work_units: float = Field(gt=0)
+
+
 def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     """Add up the durations of similar stages.
 
@@ -47,28 +59,50 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
         store: whose manifests hold durations on this machine.
         reports: folder of published reports, whose stages stand in where the store has none.
     """
-    here, elsewhere = _of_store(store), _of_reports(reports)
-    total, timed, untimed = 0.0, 0, []
+    stages = list(stages)
+    timed = estimates(stages, store, reports)
+    untimed = [f"{stage.action} {stage.about}".strip() for stage in stages if stage.key not in timed]
+    total = sum(timed[stage.key] for stage in stages if stage.key in timed)
+    return Forecast(total, len(stages) - len(untimed), list(dict.fromkeys(untimed)))
+
+
+def estimates(stages: Iterable[Stage], store: Store, reports: Path) -> dict[str, float]:
+    """Return the seconds that similar stages took, by key; stages that nothing like them was timed are left out.
+
+    Args:
+        stages: those that are to run.
+        store: whose manifests hold durations on this machine.
+        reports: folder of published reports, whose stages stand in where the store has none.
+    """
+    # All of this machine's times first, the closest similarity first: a less similar stage here says more than the same
+    # stage on another machine. One median per similarity: thousands of stages share it, and may share thousands of
+    # times.
+    known = [
+        {similarity: median(rates) for similarity, rates in source.items()}
+        for source in (_of_store(store), _of_reports(reports))
+    ]
+    seconds: dict[str, float] = {}
     for stage in stages:
-        # All of this machine's times first, the closest similarity first: a less similar stage here says more than the
-        # same stage on another machine.
         similarities = _similarities(stage.action, stage.about, stage.settings)
-        rates = next((times[key] for times in (here, elsewhere) for key in similarities if key in times), None)
-        if rates is None:
-            untimed.append(f"{stage.action} {stage.about}".strip())
-        else:
-            total, timed = total + median(rates) * stage.work_units, timed + 1  # rates are seconds per unit of work
-    return Forecast(total, timed, list(dict.fromkeys(untimed)))
+        rate = next((rates[each] for rates in known for each in similarities if each in rates), None)
+        if rate is not None:
+            seconds[stage.key] = rate * stage.work_units  # rates are seconds per unit of work
+    return seconds
 
 
 def _of_store(store: Store) -> dict[Similarity, list[float]]:
     """Return seconds per unit of work, by similarity; manifests of an earlier version do not hold what is needed."""
     # A stage is filed under each of its similarities, so that a look-up finds the closest one that has any time.
     rates: dict[Similarity, list[float]] = {}
-    for _, manifest in store.manifests():
-        if manifest.fields:
-            for key in _similarities(manifest.action, manifest.about, manifest.settings):
-                rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
+    for file in store.root.glob("results/*/manifest.json"):
+        try:  # without its signature, which takes longer than all else: a wrong time makes a wrong forecast, no more
+            timed = _Timed.model_validate(read_json_object(file))
+        except (BenchError, ValidationError):
+            continue
+        # what is damaged and set aside lies in a folder of another name
+        if timed.fields and file.parent.name == store.folder(timed.action, timed.key).name:
+            for similarity in _similarities(timed.action, timed.about, timed.settings):
+                rates.setdefault(similarity, []).append(timed.seconds / timed.work_units)
     return rates
 
 

@@ -23,6 +23,7 @@ from forge.core.errors import BenchError, CorruptError, InputError
 _HIDDEN = ("Cc", "Cs")  # categories: control characters, and bytes that are no text
 _DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of what follows
 MAX_JSON_BYTES = 256 << 20  # the largest report so far has 3 MB
+_START = 64 << 10  # bytes of a JSON file that are read first
 DIGEST = "sha256"  # key of the digest in a JSON file that carries its own
 MAX_JSON_DEPTH = 64  # pydantic and the encoder recurse, a few frames a level
 MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator has 39
@@ -175,8 +176,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """
     try:
         with open_regular(path) as file:
-            # one byte more tells "exactly the limit" from "beyond it" without reading further
-            data = file.read(MAX_JSON_BYTES + 1)
+            data = file.read(_START)  # most are shorter; room for the largest takes longer to get than to fill
+            if len(data) == _START:
+                # one byte more tells "exactly the limit" from "beyond it" without reading further
+                data += file.read(MAX_JSON_BYTES + 1 - _START)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
