@@ -46,6 +46,32 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
             _allowed.update(_resolved(f"{start}.py") for start in starts if start)
 
 
+def allowed_paths() -> list[Path]:
+    """Return the Python files that may be imported, for worker processes of this command."""
+    return sorted(_allowed)
+
+
+def allow_paths(paths: Iterable[Path]) -> None:
+    """Allow the Python files that the process that started this one was allowed."""
+    _allowed.update(paths)
+
+
+def loaded_paths() -> list[Path]:
+    """Return the allowed files that this process has imported, in the order of their imports."""
+    names = {_module_of(path): path for path in _allowed}
+    return [names[name] for name in sys.modules if name in names]
+
+
+def load_modules(paths: Iterable[Path]) -> None:
+    """Import allowed files, so that objects of their classes can be read from other processes.
+
+    Raises:
+        InputError: a file was not allowed, is not there, or running it failed.
+    """
+    for path in paths:
+        _run_file(path, "plug-in", str(path))
+
+
 def _resolved(path: str) -> Path:
     return Path(path).expanduser().resolve()
 
@@ -139,7 +165,14 @@ def load_from_file(noun: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         InputError: the file was not allowed, is not there, lacks the attribute, or running it failed.
     """
     attribute = reference.rpartition(":")[2]
-    path, module_name = _file_and_module(reference)
+    path, _ = _file_and_module(reference)
+    module = _run_file(path, noun, reference)
+    _check_imports(path, attribute, noun, reference)  # the attribute may be another than at the first time
+    return _attribute(module, attribute, noun, reference)
+
+
+def _run_file(path: Path, noun: str, reference: str) -> ModuleType:
+    """Import an allowed file, or return its module where it was imported before."""
     # compared by resolved path: a stored relative name cannot reach a file of the same name elsewhere
     if path not in _allowed:
         raise InputError(
@@ -148,9 +181,9 @@ def load_from_file(noun: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         )
     if not path.is_file():
         raise InputError(f"{noun} {quoted(reference)}: there is no file {path}")
+    module_name = _module_of(path)
     if module_name in sys.modules:  # one class however often it is asked for
-        _check_imports(path, attribute, noun, reference)  # the attribute may be another than at the first time
-        return _attribute(sys.modules[module_name], attribute, noun, reference)
+        return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{noun} {quoted(reference)}: {path} is not a Python file")
@@ -166,8 +199,7 @@ def load_from_file(noun: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     except (Exception, SystemExit) as error:  # a foreign file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{noun} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
-    _check_imports(path, attribute, noun, reference)
-    return _attribute(module, attribute, noun, reference)
+    return module
 
 
 def _its_classes(path: Path) -> str:
@@ -235,8 +267,12 @@ def was_loaded(reference: str) -> bool:
 def _file_and_module(reference: str) -> tuple[Path, str]:
     """Return the file of a reference and the module name it gets here."""
     path = _resolved(reference.rpartition(":")[0])
+    return path, _module_of(path)
+
+
+def _module_of(path: Path) -> str:
     # the digest of the whole path: plug-ins of one name in two folders are two modules
-    return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+    return f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 
 def _attribute(module: ModuleType, attribute: str, noun: str, reference: str) -> Any:  # noqa: ANN401 - as above

@@ -1,61 +1,19 @@
 """The order of stages, what follows from failures, and what crosses to other processes."""
 
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import fake_stages
 import pytest
+from fake_stages import Scoring
 
 from benchmarks.workflow.schedule import Estimate, Schedule
-from benchmarks.workflow.stage import Collecting, Stage
 from forge.core.errors import BenchError, DetectorError, InputError, UnknownNameError
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Step(Stage):
-    """A stage with any inputs."""
-
-    title: str
-    before: Mapping[str, Stage] = field(default_factory=dict)
-
-    optional = True
-    label = property(lambda self: self.title)
-    settings = property(lambda self: {"title": self.title})
-
-    def run(self, job):
-        return {}
-
-
-class Training(Step):
-    action, VERSION = "fake-train", 1
-
-
-class Scoring(Step):
-    action, VERSION, computes = "fake-score", 1, False
-
-
-class Sum(Step, Collecting):
-    """Keeps the inputs that are there."""
-
-    action, VERSION, optional = "fake-sum", 1, False
-
-    def without_failed(self, there, failures, replaced):
-        before = {name: replaced.get(stage.key, stage) for name, stage in self.before.items()}
-        kept = {name: stage for name, stage in before.items() if stage.key in there}
-        return Sum(title=" ".join([self.title, *sorted(failures)]), before=kept)
-
-
-def inputs(*stages):
-    return {str(number): stage for number, stage in enumerate(stages)}
 
 
 @pytest.fixture
 def grid():
-    """Two trainings, three scores of each, their sum."""
-    trainings = [Training(title=name) for name in "ab"]
-    scores = [Scoring(title=f"{each.title}{n}", before=inputs(each)) for each in trainings for n in range(3)]
-    return [*trainings, *scores, Sum(title="sum", before=inputs(*trainings, *scores))]
+    return fake_stages.grid()
 
 
 def scheduled(stages, cached=(), **options):

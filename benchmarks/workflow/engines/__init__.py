@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from forge.core.registry import Registry
 
-ENGINES = Registry("engine", "benchmarks.engines", {"serial": "benchmarks.workflow.engines.serial:SerialEngine"})
+ENGINES = Registry(
+    "engine",
+    "benchmarks.engines",
+    {
+        "local": "benchmarks.workflow.engines.local:LocalEngine",
+        "serial": "benchmarks.workflow.engines.serial:SerialEngine",
+    },
+)

@@ -1,0 +1,132 @@
+"""Stages of milliseconds, in a module that worker processes import: texts instead of faces, and what goes wrong."""
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmarks.workflow.stage import Collecting, Stage
+from forge.core.compute import Compute
+from forge.core.errors import InputError
+from forge.core.interrupt import deferred_interrupt
+from forge.core.progress import ProgressEvent
+
+STEPS = 40  # of a counting stage
+
+
+class NoDevice(Compute):
+    """A device that torch is not imported for."""
+
+    def describe(self):
+        return "none"
+
+    def has_bf16(self):
+        return False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Step(Stage):
+    """Joins the texts of its inputs to its own.
+
+    Attributes:
+        title: its text.
+        before: its inputs.
+        act: what else it does, a function below.
+    """
+
+    title: str
+    before: Mapping[str, Stage] = field(default_factory=dict)
+    act: str = ""
+
+    optional = True
+    label = property(lambda self: self.title)
+    settings = property(lambda self: {"title": self.title, "act": self.act})
+
+    def run(self, job):
+        facts = ACTS[self.act](self, job) if self.act else {}
+        texts = [(job.path(stage) / "text").read_text() for stage in self.inputs.values()]
+        (job.out / "text").write_text(f"{self.title}({','.join(texts)})")
+        here = {"pid": os.getpid(), "device": job.context.compute.device, "threads": os.environ["OMP_NUM_THREADS"]}
+        return here | {"visible": os.environ.get("CUDA_VISIBLE_DEVICES", "")} | facts
+
+
+class Training(Step):
+    action, VERSION = "fake-train", 1
+
+
+class Scoring(Step):
+    action, VERSION, computes = "fake-score", 1, False
+
+
+class Sum(Step, Collecting):
+    """Keeps the inputs that are there."""
+
+    action, VERSION, optional = "fake-sum", 1, False
+
+    def without_failed(self, there, failures, replaced):
+        before = {name: replaced.get(stage.key, stage) for name, stage in self.before.items()}
+        kept = {name: stage for name, stage in before.items() if stage.key in there}
+        return Sum(title=" ".join([self.title, *sorted(failures)]), before=kept)
+
+
+def inputs(*stages):
+    return {str(number): stage for number, stage in enumerate(stages)}
+
+
+def grid(acts=("", ""), scores=3):
+    """Return two trainings, some scores of each, their sum."""
+    trainings = [Training(title=name, act=act) for name, act in zip("ab", acts, strict=True)]
+    scored = [Scoring(title=f"{each.title}{n}", before=inputs(each)) for each in trainings for n in range(scores)]
+    return [*trainings, *scored, Sum(title="sum", before=inputs(*trainings, *scored))]
+
+
+def _killed_once(stage, job):
+    marker = job.work / "begun"
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"resumed": True}
+
+
+def _killed(stage, job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _full(stage, job):
+    raise OSError(errno.ENOSPC, "No space left on device", str(job.out))
+
+
+def _refused(stage, job):
+    raise InputError("too few images")
+
+
+def _counted(stage, job):
+    """Count to STEPS as a training does: from the checkpoint, saved at Ctrl-C and at every fifth step."""
+    file = job.work / "count"
+    begin = count = int(file.read_text()) if file.is_file() else 0
+    (job.work / "begun").touch()
+    with deferred_interrupt() as interrupted:
+        while count < STEPS:
+            time.sleep(0.05)
+            count += 1
+            job.context.on_progress(ProgressEvent(count, STEPS, "steps", {"loss": 1 / count}))
+            if interrupted() or count % 5 == 0:
+                partial = file.with_suffix(".partial")
+                partial.write_text(str(count))
+                partial.replace(file)
+            if interrupted():
+                raise KeyboardInterrupt
+    return {"begin": begin}
+
+
+def _stuck(stage, job):
+    """Take the first Ctrl-C and do nothing about it."""
+    with deferred_interrupt():
+        (job.work / "begun").touch()
+        time.sleep(60)
+
+
+ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
+ACTS |= {"counted": _counted, "stuck": _stuck}
