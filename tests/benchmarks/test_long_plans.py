@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.speed.many_stages import fill, find_all, plan_of, schedule_all
 from benchmarks.workflow.drive import status
 from benchmarks.workflow.execution import ensure
 from benchmarks.workflow.schedule import Estimate, Schedule
@@ -102,3 +103,17 @@ def test_stages_that_wait_for_a_gpu_are_not_sorted_again_for_each_that_gets_one(
         assert task.device == "cuda:0" and schedule.take(4, []) == []
         schedule.finished(task.stages[0].key, Path("there"))
     assert schedule.done and len(pops) == len(stages)
+
+
+def test_a_suite_is_found_whole_where_nothing_is_missing_or_damaged(tmp_path):
+    count, _, _, _ = schedule_all(1)
+    fill(1, tmp_path)
+    taken, peak = find_all(1, tmp_path)  # it counts what it finds
+    assert count > 1000 and taken.processor > 0 and peak > 0
+    damaged = next(tmp_path.glob("results/fit-*"))
+    (damaged / "scores.parquet").write_bytes(bytes(20))
+    stages = plan_of(1)
+    state = status(stages, Store(tmp_path))
+    assert [value for value in state.values() if value != "cached"] == [
+        "run: damaged (scores.parquet has 20 bytes, not 20064)"
+    ]
