@@ -28,6 +28,8 @@ from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.terminal import observer_for
+from benchmarks.workflow.engines import ENGINES
+from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.store import Store
 from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
@@ -67,6 +69,8 @@ def run(
     precision: str = "auto",
     threads: int | None = None,
     workers: int = 1,
+    jobs: int | None = None,
+    engine: str | None = None,
     store: str | Path | None = None,
     reports: str | Path | None = None,
     overwrite: bool = False,
@@ -101,6 +105,8 @@ def run(
         threads: processor threads, on which results of a training depend (default: OMP_NUM_THREADS, else all cores).
         workers: processes that read photos; 1: this one. More than one start new interpreters, so that a script needs
             an `if __name__ == "__main__":` guard; a notebook does not.
+        jobs: stages at a time (default: the suite's, else 1: this process); more start new interpreters, as workers do.
+        engine: where stages run: "local" (default), "ray" or "slurm".
         store: folder of results and checkpoints (default: the environment's BENCH_HOME, else runs).
         reports: parent folder of reports (default: the environment's BENCH_REPORTS, else reports).
         overwrite: replace a report of the same name that another call made, or the same one of other photos.
@@ -139,6 +145,8 @@ def run(
         "external": {label: _folders(folders) for label, folders in (external or {}).items()},
         "forged": {label: str(of) if isinstance(of, Path) else of for label, of in (forged or {}).items()},
         "set": nested(settings or {}),
+        "jobs": jobs,
+        "engine": engine,
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }
     chosen = choose_device(device)
@@ -147,21 +155,29 @@ def run(
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
     # Plans of earlier calls lie in the store; see `_remembered` in workflow/runner.py.
+    engine = request.engine or "local"
+    ENGINES.target(engine)
     planned = prepare_run(plan, memory=stages.root / "plans", compute=compute)
     # Both refusals come before any work: hours of training must not end at a folder that may not be replaced.
     refuse_foreign(folder / plan.name)
     if not overwrite:
         refuse_other_request(folder / plan.name, plan.request, planned.photos)
+    # one job by default: a script without the guard would begin again in every worker
+    count = request.jobs or (1 if engine == "local" else None)
+    work = allot([planned], stages, folder, compute, jobs=count, threads=threads, engine=engine)
     with observer_for(quiet=quiet) as observer, _noting(observer):
-        for note in [*notes, *notes_of(plan)]:
+        for note in [*notes, *notes_of(plan), *work.notes]:
             observer.noted(note)
         outcome = execute_run(
-            planned,
+            work.runs[0],
             store=stages,
             reports=folder,
-            compute=compute,
+            compute=work.compute,
             workers=workers,
             observer=observer,
+            engine=engine,
+            options=work.options,
+            estimates=work.estimates,
         )
     # Warnings of Python, outside of `_noting`: a script can filter them or turn them into errors.
     for failure in outcome.failures:

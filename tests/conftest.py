@@ -6,6 +6,7 @@ import random
 
 # the suite runs one process a core; two threads in each would wait for each other most of the time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("BENCH_JOBS", "1")  # several would be processes of their own, which tests cannot patch
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from collections.abc import Callable

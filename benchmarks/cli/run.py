@@ -21,7 +21,9 @@ from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.disk import check_places, check_room
 from benchmarks.workflow.drive import status
+from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.forecast import forecast
+from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.stages.train import follow
@@ -59,6 +61,8 @@ def run(
     reports: Path,
     assignments: list[str] | None,
     workers: int,
+    jobs: int | None,
+    engine: str | None,
     show_real: bool,
     external: list[str] | None,
     forged: list[str] | None,
@@ -93,6 +97,8 @@ def run(
         "rounds": rounds,
         "resolution": resolution,
         "name": name,
+        "jobs": jobs,
+        "engine": engine,
         "show_real": show_real or None,  # None leaves a suite's `show_real: true`
         "external": parse_pairs(external or ()),
         "forged": parse_forged(forged or ()),
@@ -109,6 +115,8 @@ def run(
     check_places(store=store, reports=reports)
     opened = Store(store)
     check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
+    if request.engine:
+        ENGINES.target(request.engine)  # refused now, not after the planning
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
@@ -128,8 +136,12 @@ def run(
         for planned in runs:
             _follow(planned, compute)
         return
+    allotment = allot(
+        runs, opened, reports, compute, jobs=request.jobs, threads=threads, engine=request.engine or "local"
+    )
+    notes += allotment.notes
     outcomes: list[RunOutcome] = []
-    for planned in runs:
+    for planned in allotment.runs:
         with observer_for(quiet=quiet or as_json) as observer:
             for note in notes:
                 observer.noted(note)
@@ -142,10 +154,13 @@ def run(
                     planned,
                     store=opened,
                     reports=reports,
-                    compute=compute,
+                    compute=allotment.compute,
                     workers=workers or cores(),
                     observer=observer,
                     track=track,
+                    engine=request.engine or "local",
+                    options=allotment.options,
+                    estimates=allotment.estimates,
                 )
             )
     from benchmarks.cli.outcome import print_outcomes  # imports pandas

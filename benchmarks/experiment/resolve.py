@@ -74,6 +74,8 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         UnknownNameError: a preset or section that does not exist; generators and detectors are checked by the caller.
         InputError: a value of the wrong type or range; names the field, the value and the fix.
     """
+    # Jobs and engine change no result: no report and no key knows of them.
+    request = request.model_copy(update={"jobs": None, "engine": ""})
     # The preset goes into the request: stored with it, the run made again on another device is the same.
     if request.preset is None:  # what the device decides here it may not decide elsewhere
         request = request.model_copy(update={"preset": "quick" if device == "cpu" else "standard"})

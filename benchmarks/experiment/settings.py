@@ -367,6 +367,10 @@ class RunRequest(_Settings):
     resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
+    jobs: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, exclude_if=_is_empty, description="stages at a time, of no effect on results; null: chosen by rules"
+    )
+    engine: str = Field("", exclude_if=_is_empty, description="what runs the stages: local (default), ray or slurm")
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
 
     # Another word for the same: what is given as `sets` is stored as `external`.

@@ -153,6 +153,7 @@ class Driver:
 
     def _take_note(self, event: Event) -> None:
         """Take an event of the engine."""
+        show(self._observer, self._schedule.stage, event)  # first: a failure is noted when its stage has ended
         match event:
             case Finished(key, folder):
                 self._close(key)
@@ -169,7 +170,6 @@ class Driver:
             case Lost(keys, reason):
                 for key in keys:
                     self._lose(key, reason)
-        show(self._observer, self._schedule.stage, event)
 
     def _fail(self, key: str, error: BenchError, *, system: bool = False) -> None:
         self._close(key)

@@ -71,3 +71,17 @@ def peak_memory_mb() -> float | None:
             if line.startswith("VmHWM"):
                 return round(int(line.split()[1]) / 1024, 1)  # the kernel gives kB
     return None
+
+
+def available_memory_mb() -> float | None:
+    """Memory that new processes can take without swapping, in MiB: of the machine, or less by the limit of a container.
+
+    None where it cannot be read.
+    """
+    free = []
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free += [int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable")]  # given in kB
+    with suppress(OSError, ValueError):  # "max": no limit
+        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")) / 2**20)
+    return min(free, default=None)

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from benchmarks.evaluation.results import StageFacts
 from benchmarks.report.run_report import report_folders
+from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Store
+from benchmarks.workflow.store import Manifest, Store
 from forge.core.errors import BenchError
 from forge.core.files import digest_json, read_json_object
 
@@ -39,18 +40,6 @@ class Forecast:
     untimed: list[str]
 
 
-class _Timed(BaseModel):
-    """What a forecast reads of a manifest."""
-
-    action: str
-    about: str
-    key: str
-    fields: dict[str, Any]
-    settings: dict[str, Any]
-    seconds: float
-    work_units: float = Field(gt=0)
-
-
 def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     """Add up the durations of similar stages.
 
@@ -60,50 +49,53 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
         reports: folder of published reports, whose stages stand in where the store has none.
     """
     stages = list(stages)
-    timed = estimates(stages, store, reports)
-    untimed = [f"{stage.action} {stage.about}".strip() for stage in stages if stage.key not in timed]
-    total = sum(timed[stage.key] for stage in stages if stage.key in timed)
-    return Forecast(total, len(stages) - len(untimed), list(dict.fromkeys(untimed)))
+    estimates = estimates_of(stages, (manifest for _, manifest in store.manifests()), reports)
+    total, timed, untimed = 0.0, 0, []
+    for stage in stages:
+        seconds = estimates[stage.key].seconds
+        if seconds is None:
+            untimed.append(f"{stage.action} {stage.about}".strip())
+        else:
+            total, timed = total + seconds, timed + 1
+    return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
-def estimates(stages: Iterable[Stage], store: Store, reports: Path) -> dict[str, float]:
-    """Return the seconds that similar stages took, by key; stages that nothing like them was timed are left out.
+def estimates_of(stages: Iterable[Stage], past: Iterable[Manifest], reports: Path) -> dict[str, Estimate]:
+    """Return what similar stages took: key -> median duration for the same work, and highest memory.
 
     Args:
         stages: those that are to run.
-        store: whose manifests hold durations on this machine.
-        reports: folder of published reports, whose stages stand in where the store has none.
+        past: manifests of this machine.
+        reports: as in `forecast`; they hold no memory.
     """
-    # All of this machine's times first, the closest similarity first: a less similar stage here says more than the same
-    # stage on another machine. One median per similarity: thousands of stages share it, and may share thousands of
-    # times.
-    known = [
-        {similarity: median(rates) for similarity, rates in source.items()}
-        for source in (_of_store(store), _of_reports(reports))
-    ]
-    seconds: dict[str, float] = {}
+    rates, peaks = _of_store(past)
+    elsewhere = _of_reports(reports)
+    estimates, known = {}, dict[Similarity, Estimate]()  # hundreds of stages share a similarity
     for stage in stages:
         similarities = _similarities(stage.action, stage.about, stage.settings)
-        rate = next((rates[each] for rates in known for each in similarities if each in rates), None)
-        if rate is not None:
-            seconds[stage.key] = rate * stage.work_units  # rates are seconds per unit of work
-    return seconds
+        if similarities[0] not in known:
+            # All of this machine's times first, the closest similarity first: a less similar stage here says more than
+            # the same stage on another machine. Rates are seconds per unit of work.
+            times = next((table[key] for table in (rates, elsewhere) for key in similarities if key in table), None)
+            peak = next((peaks[key] for key in similarities if key in peaks), None)
+            known[similarities[0]] = Estimate(median(times) if times else None, peak)
+        rate = known[similarities[0]]
+        seconds = None if rate.seconds is None else rate.seconds * stage.work_units
+        estimates[stage.key] = Estimate(seconds, rate.memory_mb)
+    return estimates
 
 
-def _of_store(store: Store) -> dict[Similarity, list[float]]:
-    """Return seconds per unit of work, by similarity; manifests of an earlier version do not hold what is needed."""
+def _of_store(past: Iterable[Manifest]) -> tuple[dict[Similarity, list[float]], dict[Similarity, float]]:
+    """Return seconds per unit of work, and highest memory, by similarity; manifests of an earlier version lack both."""
     # A stage is filed under each of its similarities, so that a look-up finds the closest one that has any time.
     rates: dict[Similarity, list[float]] = {}
-    for file in store.root.glob("results/*/manifest.json"):
-        try:  # without its signature, which takes longer than all else: a wrong time makes a wrong forecast, no more
-            timed = _Timed.model_validate(read_json_object(file))
-        except (BenchError, ValidationError):
-            continue
-        # what is damaged and set aside lies in a folder of another name
-        if timed.fields and file.parent.name == store.folder(timed.action, timed.key).name:
-            for similarity in _similarities(timed.action, timed.about, timed.settings):
-                rates.setdefault(similarity, []).append(timed.seconds / timed.work_units)
-    return rates
+    peaks: dict[Similarity, float] = {}
+    for manifest in past:
+        for key in _similarities(manifest.action, manifest.about, manifest.settings) if manifest.fields else ():
+            rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
+            if manifest.peak_memory_mb is not None:
+                peaks[key] = max(manifest.peak_memory_mb, peaks.get(key, 0.0))
+    return rates, peaks
 
 
 def _of_reports(reports: Path) -> dict[Similarity, list[float]]:

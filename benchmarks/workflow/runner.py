@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +18,13 @@ from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.drive import execute
+from benchmarks.workflow.engines import ENGINES
+from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
 from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
+from benchmarks.workflow.run_record import RunRecord, recorded
+from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.gather import Gather
@@ -50,6 +58,11 @@ class PlannedRun:
     stages: Sequence[Stage]
     external: Mapping[str, Sides] = field(default_factory=dict)
     forged: Mapping[str, ForgedFiles] = field(default_factory=dict)
+    arrange: Callable[..., Sequence[Stage]] | None = None  # `plan` with everything but the device
+
+    def computed_with(self, compute: Compute) -> PlannedRun:
+        """Return the same run, planned for another device or other threads."""
+        return replace(self, stages=self.arrange(compute=compute)) if self.arrange else self
 
     @property
     def photos(self) -> dict[str, str]:
@@ -86,14 +99,14 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
     files = {name: ForgedFiles.open(Path(each.path)) for name, each in settings.generators.items() if each.path}
     for name, each in files.items():  # too few of a split are refused now
         each.chosen(name, settings.images.model_dump(), settings.seed, {})
-    stages = plan(
+    arrange = partial(
+        plan,
         settings,
         source_fingerprint=fingerprint,
         external_fingerprints=prints,
         forged_files={name: ForgedPrint(each.source.fingerprint(), each.names_people) for name, each in files.items()},
-        compute=compute,
     )
-    return PlannedRun(settings, source, stages, pairs, files)
+    return PlannedRun(settings, source, arrange(compute=compute), pairs, files, arrange)
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
@@ -186,6 +199,9 @@ def execute_run(
     workers: int,
     observer: Observer,
     track: Path | None = None,
+    engine: str = "local",
+    options: EngineOptions | None = None,
+    estimates: Mapping[str, Estimate] | None = None,
 ) -> RunOutcome:
     """Run what is missing and publish the report folder.
 
@@ -197,6 +213,9 @@ def execute_run(
         workers: processes that read photos.
         observer: told what happens.
         track: folder for TensorBoard events of the trainings.
+        engine: name of what runs the stages; "local" with one job is this process.
+        options: of the engine; None: one job.
+        estimates: key -> what similar stages took, which decides the order of several jobs.
     """
     target = reports / planned.settings.name
     # In this order: leftovers of killed calls are removed first, then the target is refused, then work begins.
@@ -205,10 +224,30 @@ def execute_run(
     refuse_foreign(target)
     # progress is silent here; the engine puts the observer's in for each stage
     context = Context(planned.source, compute, workers, silent, track, planned.external, planned.forged)
-    with leading(context):
-        executed = execute(planned.stages, store, context, observer)
+    options = options or EngineOptions(threads=compute.threads)
+    implementation = ENGINES.load("serial" if (engine, options.jobs) == ("local", 1) else engine)
+    runner = implementation(store, context, options)
+    with leading(context), recorded(_record(planned, target, compute, engine, options), store.root, observer) as seen:
+        executed = execute(planned.stages, store, context, seen, runner, estimates=estimates)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.folders, list(executed.failures.values()))
+
+
+def _record(planned: PlannedRun, target: Path, compute: Compute, engine: str, options: EngineOptions) -> RunRecord:
+    now = time.time()
+    return RunRecord(
+        name=planned.settings.name,
+        host=platform.node(),
+        pid=os.getpid(),
+        command=planned.settings.command,
+        report=str(target),
+        engine=engine,
+        jobs=options.jobs,
+        threads=options.threads,
+        device=compute.device,
+        begun=now,
+        updated=now,
+    )
 
 
 def stage_of(results: Results, label: str, *actions: str, seed: int | None = None) -> StageFacts:

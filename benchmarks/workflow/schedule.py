@@ -16,7 +16,14 @@ from forge.core.errors import BenchError, DetectorError, InputError
 
 SHORT_SECONDS = 0.1  # stages below travel to a worker together
 BATCH_SECONDS = 1.0  # expected duration of such a batch
-_UNTIMED = {"train": 600.0, "tune": 600.0, "fit": 60.0}  # seconds of stages that nothing like them was timed
+_UNTIMED = {
+    "train": 600.0,
+    "tune": 600.0,
+    "encode": 300.0,
+    "fit": 60.0,
+    "attack": 60.0,
+    "quality": 20.0,
+}  # seconds of stages that nothing like them was timed
 _UNTIMED_OTHERS = 5.0
 
 

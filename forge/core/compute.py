@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from forge.core.errors import InputError, quoted
@@ -125,9 +126,7 @@ class Compute:
         """Return whether the device has bf16 arithmetic: a GPU from capability 8.0 on, a CPU by its instructions."""
         if not self.device.startswith("cuda"):
             return cpu_has_bf16()
-        import torch
-
-        return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)  # Ampere
+        return bool(_cuda().get_device_capability(self.torch_device) >= (8, 0))  # Ampere
 
     def describe(self) -> str:
         """Name the hardware that numbers depend on: instruction set and threads, or GPU name."""
@@ -140,10 +139,13 @@ class Compute:
 
 def default_threads() -> int:
     """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
+    return asked_threads() or cores()
+
+
+def asked_threads() -> int | None:
+    """Return OMP_NUM_THREADS where it is set to a positive number."""
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # may list one number for each level of nesting
-    if threads.isdigit() and int(threads) > 0:
-        return int(threads)
-    return cores()
+    return int(threads) if threads.isdigit() and int(threads) > 0 else None
 
 
 # a container or taskset may allow fewer than the machine has
@@ -184,15 +186,25 @@ def choose_device(name: str = "auto") -> str:
     # without a device file no driver can find a GPU
     if name == "auto" and platform.system() == "Linux" and not list(Path("/dev").glob("nvidia[0-9]*")):
         return "cpu"  # spares the seconds that importing torch takes
-    import torch
-
-    if not torch.cuda.is_available():
+    cuda = _cuda()
+    if not cuda.is_available():
         if name == "auto":
             return "cpu"
         raise InputError(f"device {quoted(name)} was asked for but torch sees no CUDA GPU here; use --device cpu")
     if name == "auto":
         return "cuda"
     index = name.partition(":")[2]
-    if index and (not index.isdigit() or int(index) >= torch.cuda.device_count()):
-        raise InputError(f"device {quoted(name)} is not there; torch sees {torch.cuda.device_count()} CUDA GPUs")
+    if index and (not index.isdigit() or int(index) >= cuda.device_count()):
+        raise InputError(f"device {quoted(name)} is not there; torch sees {cuda.device_count()} CUDA GPUs")
     return name
+
+
+def devices_of(device: str) -> list[str]:
+    """Return the GPUs that a chosen device stands for: all of "cuda", one of "cuda:N"."""
+    return [device] if ":" in device else [f"cuda:{number}" for number in range(_cuda().device_count())]
+
+
+def _cuda() -> ModuleType:
+    import torch
+
+    return torch.cuda

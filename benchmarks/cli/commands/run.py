@@ -111,6 +111,20 @@ def run(
     ] = None,
     # results do not depend on the number of processes
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            envvar="BENCH_JOBS",
+            help="Stages at a time, in processes; 1: in this one. [default: by cores, memory and GPUs]",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Where stages run: local, ray or slurm. [default: local]")
+    ] = None,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
     external: Annotated[
         list[str] | None,

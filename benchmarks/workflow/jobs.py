@@ -1,0 +1,200 @@
+"""Number of stages at a time and of threads of each: chosen by rules, never by a clock, and said with the reason.
+
+Threads are part of the keys of trainings on a CPU, jobs of no key. So threads follow, in this order: what was asked for
+(`--threads`, OMP_NUM_THREADS), the trainings of this run that the store has already, and the plan: many trainings get
+one thread each and run side by side, a few get all cores one after another. Jobs fill the cores that are left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.environment import available_memory_mb
+from benchmarks.workflow.forecast import estimates_of
+from benchmarks.workflow.schedule import Estimate
+from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.store import Manifest, Store
+from forge.core.compute import Compute, asked_threads, cores, devices_of, set_threads
+from forge.core.errors import InputError
+from forge.core.files import digest_json
+
+if TYPE_CHECKING:
+    from benchmarks.workflow.runner import PlannedRun
+
+MANY = 2  # trainings a core, from which on they run side by side
+SOON_SECONDS = 20.0  # of expected work, below which a second process would not pay
+UNKNOWN_MB = 700.0  # of a process whose stages were never measured: torch and a small network
+MEMORY_SHARE = 0.9  # of what is free
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """How a command runs its stages.
+
+    Attributes:
+        runs: planned for the threads below.
+        compute: device and threads of each stage.
+        options: of the engine.
+        estimates: key -> what similar stages took; empty where stages run one after another.
+        notes: sentences on what was chosen, and why.
+    """
+
+    runs: Sequence[PlannedRun]
+    compute: Compute
+    options: EngineOptions
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def allot(
+    runs: Sequence[PlannedRun],
+    store: Store,
+    reports: Path,
+    compute: Compute,
+    *,
+    jobs: int | None,
+    threads: int | None,
+    engine: str = "local",
+    address: str = "",
+) -> Allotment:
+    """Choose jobs and threads of runs.
+
+    Args:
+        runs: planned for `compute`.
+        store: of their results.
+        reports: folder of published reports, whose stages were timed too.
+        compute: device, precision, and the threads that hold where the rules choose no others.
+        jobs: asked for; None: chosen here.
+        threads: asked for; None: chosen here.
+        engine: name; another than "local" decides itself how many stages it has room for (`jobs` is then 0).
+        address: of its cluster.
+
+    Raises:
+        InputError: several jobs below `torchrun`, whose processes train together.
+    """
+    options = EngineOptions(threads=compute.threads, address=address)
+    alone = engine == "local" and jobs == 1
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if engine != "local" or jobs not in (None, 1):
+            raise InputError("torchrun runs one training at a time in all its processes; leave out --jobs and --engine")
+        return Allotment(runs, compute, options)
+    is_free = threads is None and asked_threads() is None and compute.device == "cpu"
+    if (alone and not is_free) or _is_complete(runs, store):
+        return Allotment(runs, compute, options)
+    notes: list[str] = []
+    past = [manifest for _, manifest in store.manifests()]
+    if is_free:
+        count, reason = _threads(runs, store, past, cores() if engine != "local" else jobs or 0)
+        compute = replace(compute, threads=count)
+        set_threads(count)
+        runs = [planned.computed_with(compute) for planned in runs]
+        options = replace(options, threads=count)
+        notes.append(f"{_threads_text(count)}: {reason}; --threads chooses otherwise")
+    todo = _missing(runs, store)
+    if alone or not todo:
+        return Allotment(runs, compute, options)
+    estimates = estimates_of(todo, past, reports)
+    if engine == "local":
+        options, more = _local(options, compute.device, todo, estimates, jobs)
+    else:
+        options, more = replace(options, jobs=jobs or 0), []
+    return Allotment(runs, compute, options, estimates if options.jobs != 1 else {}, [*notes, *more])
+
+
+def _is_complete(runs: Sequence[PlannedRun], store: Store) -> bool:
+    """Return whether all reports are there; by their folders alone."""
+    reports = [planned.stages[-1] for planned in runs]
+    return all(store.folder(report.action, report.key).is_dir() for report in reports)
+
+
+def _missing(runs: Sequence[PlannedRun], store: Store) -> list[Stage]:
+    """Return the stages whose result is not there, each once; by folders alone."""
+    stages = {stage.key: stage for planned in runs for stage in planned.stages}
+    return [stage for stage in stages.values() if not store.folder(stage.action, stage.key).is_dir()]
+
+
+def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Manifest], jobs: int) -> tuple[int, str]:
+    """Return the threads of a training on a CPU and the reason, for `jobs` trainings at a time (0: not said)."""
+    stages = {stage.key: stage for planned in runs for stage in planned.stages}
+    trainings = [stage for stage in stages.values() if _threads_of(stage.settings)]
+    wanted = {_without_threads(stage.action, stage.seed, stage.settings) for stage in trainings}
+    kept = Counter(
+        _threads_of(manifest.settings)
+        for manifest in past
+        if _threads_of(manifest.settings)
+        and _without_threads(manifest.action, manifest.seed, manifest.settings) in wanted
+    )
+    if kept:
+        count, number = max(kept.items(), key=lambda entry: (entry[1], entry[0]))
+        return count, f"as the {number:,} trainings of this run that are in the store"
+    if jobs > 1:
+        return max(1, cores() // jobs), f"{jobs} jobs share {cores()} cores"
+    if not jobs and len(trainings) >= MANY * cores() > MANY:
+        return 1, f"{len(trainings):,} trainings run side by side on {cores()} cores"
+    return cores(), f"{len(trainings):,} trainings use all cores one after another"
+
+
+def _threads_of(settings: Mapping[str, Any]) -> int:
+    """Return the threads in the settings of a training; 0: it has none, or ran on a GPU."""
+    numerics = settings.get("numerics")
+    return int(numerics.get("threads", 0)) if isinstance(numerics, dict) else 0
+
+
+def _without_threads(action: str, seed: int, settings: Mapping[str, Any]) -> str:
+    numerics = {name: value for name, value in settings["numerics"].items() if name != "threads"}
+    return digest_json([action, seed, {**settings, "numerics": numerics}])
+
+
+def _local(
+    options: EngineOptions,
+    device: str,
+    todo: Sequence[Stage],
+    estimates: Mapping[str, Estimate],
+    jobs: int | None,
+) -> tuple[EngineOptions, list[str]]:
+    """Return the options of a pool, and what there is to say about them."""
+    devices = tuple(devices_of(device)) if device.startswith("cuda") else ()
+    notes = []
+    if jobs is None:
+        jobs, reason = _jobs(options.threads, devices, todo, estimates)
+        notes.append(f"{jobs} job{'s' * (jobs > 1)}: {reason}; --jobs chooses otherwise")
+    room = _fitting(jobs, [estimates[stage.key].memory_mb or UNKNOWN_MB for stage in todo])
+    if room < jobs:
+        notes.append(
+            f"{room} job{'s' * (room > 1)} instead of {jobs}: more would not fit into the memory, by what similar "
+            "stages took"
+        )
+    threads = max(1, cores() // room) if devices else options.threads  # on a GPU threads decide no result
+    return replace(options, jobs=room, threads=threads, devices=devices if room > 1 else ()), notes
+
+
+def _jobs(
+    threads: int, devices: Sequence[str], todo: Sequence[Stage], estimates: Mapping[str, Estimate]
+) -> tuple[int, str]:
+    if devices:
+        count = min(len(devices), len(todo))
+        return count, "one for each GPU" if len(devices) > 1 else "there is one GPU"
+    seconds = [estimates[stage.key].seconds for stage in todo]
+    if None not in seconds and sum(filter(None, seconds)) < SOON_SECONDS:
+        return 1, "there is little to do"
+    fitting = max(1, cores() // threads)
+    return min(fitting, len(todo)), f"{cores()} cores, {_threads_text(threads)} each"
+
+
+def _fitting(jobs: int, peaks: Iterable[float]) -> int:
+    """Return how many jobs fit into the free memory if the largest stages meet; at least one."""
+    free = available_memory_mb()
+    largest = sorted(peaks, reverse=True)
+    while free is not None and jobs > 1 and sum(largest[:jobs]) > MEMORY_SHARE * free:
+        jobs -= 1
+    return jobs
+
+
+def _threads_text(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
