@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.environment import available_memory_mb
-from benchmarks.workflow.forecast import estimates_of
+from benchmarks.workflow.forecast import Past, estimates_of, past_of
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Manifest, Store
+from benchmarks.workflow.store import Store
 from forge.core.compute import Compute, asked_threads, cores, devices_of, set_threads
 from forge.core.errors import InputError
 from forge.core.files import digest_json
@@ -88,7 +88,7 @@ def allot(
     if (alone and not is_free) or _is_complete(runs, store):
         return Allotment(runs, compute, options)
     notes: list[str] = []
-    past = [manifest for _, manifest in store.manifests()]
+    past = list(past_of(store))
     if is_free:
         count, reason = _threads(runs, store, past, cores() if engine != "local" else jobs or 0)
         compute = replace(compute, threads=count)
@@ -119,16 +119,15 @@ def _missing(runs: Sequence[PlannedRun], store: Store) -> list[Stage]:
     return [stage for stage in stages.values() if not store.folder(stage.action, stage.key).is_dir()]
 
 
-def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Manifest], jobs: int) -> tuple[int, str]:
+def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], jobs: int) -> tuple[int, str]:
     """Return the threads of a training on a CPU and the reason, for `jobs` trainings at a time (0: not said)."""
     stages = {stage.key: stage for planned in runs for stage in planned.stages}
     trainings = [stage for stage in stages.values() if _threads_of(stage.settings)]
     wanted = {_without_threads(stage.action, stage.seed, stage.settings) for stage in trainings}
     kept = Counter(
-        _threads_of(manifest.settings)
-        for manifest in past
-        if _threads_of(manifest.settings)
-        and _without_threads(manifest.action, manifest.seed, manifest.settings) in wanted
+        _threads_of(each.settings)
+        for each in past
+        if _threads_of(each.settings) and _without_threads(each.action, each.seed, each.settings) in wanted
     )
     if kept:
         count, number = max(kept.items(), key=lambda entry: (entry[1], entry[0]))
