@@ -19,6 +19,9 @@ STEPS = 40  # of a counting stage
 class NoDevice(Compute):
     """A device that torch is not imported for."""
 
+    def __post_init__(self):
+        pass
+
     def describe(self):
         return "none"
 
@@ -90,6 +93,17 @@ def _killed_once(stage, job):
     return {"resumed": True}
 
 
+def _slow(stage, job):
+    """Take long enough to meet others; says from when to when."""
+    begin = time.monotonic()  # of the whole machine
+    time.sleep(0.15)
+    return {"span": [begin, time.monotonic()]}
+
+
+def _source(stage, job):
+    return {"source": job.context.source.words}
+
+
 def _killed(stage, job):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -129,4 +143,4 @@ def _stuck(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"counted": _counted, "stuck": _stuck}
+ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source}

@@ -110,17 +110,10 @@ def test_little_work_is_done_in_this_process(tmp_path):
 
 def test_gpus_have_a_job_each(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "devices_of", lambda device: ["cuda:0", "cuda:1"])
-    compute = FakeGpu("cpu", threads=8)
+    compute = NoDevice("cuda", threads=8)
     work = allot([run_of(40)], Store(tmp_path), tmp_path, compute, jobs=None, threads=None)
     assert work.options.jobs == 2 and work.options.devices == ("cuda:0", "cuda:1") and work.options.threads == 4
     assert work.compute.threads == 8  # threads decide nothing there
-
-
-class FakeGpu(NoDevice):
-    """Says that it is a GPU, once made."""
-
-    def __post_init__(self):
-        object.__setattr__(self, "device", "cuda")
 
 
 def test_other_engines_decide_themselves(tmp_path):
