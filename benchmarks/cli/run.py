@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -215,21 +216,20 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path, jobs: int) -> None:
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
-    expected = forecast(todo, store, reports)
     rows = _rows(planned, state)
+    missing = Counter(stage.action for stage in todo)
     # A suite has hundreds of stages: then counts per action.
     if len(rows) <= _LISTED:
         width = max(len(row["stage"]) for row in rows)
         for row in rows:
             print(f"{row['stage']:<{width}}  {row['key']}  {row['state']}")
     else:
-        for action in dict.fromkeys(stage.action for stage in planned.stages):
-            of_action = [stage for stage in planned.stages if stage.action == action]
-            missing = sum(stage in todo for stage in of_action)
-            print(f"{action:<10}  {len(of_action):>6,} stages, {missing:,} to run")
+        for action, count in Counter(stage.action for stage in planned.stages).items():
+            print(f"{action:<10}  {count:>6,} stages, {missing[action]:,} to run")
     if not todo:
         print("nothing to run: all results are there")
         return
+    expected = forecast(todo, store, reports)
     time = "how long they take is not known yet: none like them was timed"
     if expected.timed:
         shared = f", which {jobs} jobs share" if jobs > 1 else ""

@@ -15,14 +15,17 @@ from benchmarks.experiment.configs import shipped
 from benchmarks.speed import textbook
 from benchmarks.speed.attacks import attacks
 from benchmarks.speed.autoencoders import autoencoder_training
+from benchmarks.speed.clusters import clusters
 from benchmarks.speed.detectors import families, networks, perturbations
 from benchmarks.speed.diffusion import flow_training
 from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
+from benchmarks.speed.many_stages import many_stages
 from benchmarks.speed.reports import reports
 from benchmarks.speed.serving import serving
 from benchmarks.speed.statistics import bootstrap, paired_tests, tables
 from benchmarks.speed.tampering import localisation, tampering
 from benchmarks.speed.translators import translator_training
+from benchmarks.speed.workers import workers
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 from forge.faces.faceset import FaceSet, Images
@@ -145,6 +148,11 @@ def measures(photos: str | None) -> list[Figure]:
     return [*bootstrap(photos), *paired_tests(photos), *tables(photos)]
 
 
+def scale(photos: str | None) -> list[Figure]:
+    """A plan of 100,000 stages, what surrounds stages in a pool, and suites on simulated clusters."""
+    return [*many_stages(), *workers(), *clusters()]
+
+
 # Each takes the source of photos, whether it uses it or not, so that they are called alike.
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
@@ -164,4 +172,5 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "statistics": measures,
     "report": reports,
     "serve": serving,
+    "scale": scale,
 }

@@ -40,7 +40,7 @@ from benchmarks.protocol import CLEAN, VIEW_PREFIX, AttackId, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
-from benchmarks.workflow.generator_records import GeneratorRecords
+from benchmarks.workflow.generator_records import Computation, GeneratorRecords
 from benchmarks.workflow.map_pictures import map_pictures
 from benchmarks.workflow.seen_files import RunFiles
 from benchmarks.workflow.source_pictures import beside_sources, finder
@@ -53,7 +53,7 @@ from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
-from benchmarks.workflow.store import Manifest, read_manifest
+from benchmarks.workflow.store import read_manifest
 from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
 from detect.scoring import read_scores
@@ -116,9 +116,17 @@ class _Collected:
     job: Job
 
     @cached_property
-    def manifests(self) -> dict[str, Manifest]:
-        """Key of an input -> its manifest."""
-        return {stage.key: read_manifest(self.job.path(stage)) for stage in self.report.inputs.values()}
+    def manifests(self) -> dict[str, Computation]:
+        """Key of an input -> what its manifest says of its computation."""
+        return {stage.key: Computation.of(read_manifest(self.job.path(stage))) for stage in self.report.inputs.values()}
+
+    @cached_property
+    def scored(self) -> dict[str, list[Computation]]:
+        """Key of a fit -> the computations of its scores."""
+        scored: dict[str, list[Computation]] = {}
+        for score in self.report.scores:
+            scored.setdefault(score.detector.key, []).append(self.manifests[score.key])
+        return scored
 
     @cached_property
     def faces(self) -> FaceSet:
@@ -207,7 +215,7 @@ class _Collected:
                 for stage in report.attributions
             ],
             stages=[self._stage(stage) for stage in report.inputs.values()],
-            environment=self.manifests[report.evaluation.key].environment,
+            environment=read_manifest(self.job.path(report.evaluation)).environment,
         )
 
     def answers(self) -> pd.DataFrame | None:
@@ -284,7 +292,7 @@ class _Collected:
     def _detector(self, stage: Fit | Adopt) -> DetectorFacts:
         card = read_json(self.job.path(stage) / "detector" / "detector.json")
         # One fit is scored on many sets, each timed alone: the median keeps one slow start out.
-        scored = [self.manifests[score.key] for score in self.report.scores if score.detector.key == stage.key]
+        scored = self.scored.get(stage.key, [])
         # None: nothing but perturbed images, which are not timed
         speeds = [speed for each in scored if (speed := each.facts["images_per_second"]) is not None]
         peaks = [each.peak_memory_mb for each in scored if each.peak_memory_mb is not None]

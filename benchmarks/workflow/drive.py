@@ -103,6 +103,7 @@ class Driver:
     def __init__(self, schedule: Schedule, engine: Engine, observer: Observer) -> None:
         self._schedule, self._engine, self._observer = schedule, engine, observer
         self._open: dict[str, Task] = {}  # key of a stage under way -> its task
+        self._tasks: dict[int, Task] = {}  # those with such a stage, each once
         self._losses: Counter[str] = Counter()
         self._waited: set[str] = set()
         self._later: dict[str, float] = {}  # key that another process works on -> when to look again
@@ -139,13 +140,13 @@ class Driver:
                 time.sleep(WAIT_SECONDS)
 
     def _submit(self) -> None:
-        under_way = list({id(task): task for task in self._open.values()}.values())  # a task may hold several stages
         devices = None
         if self._engine.options.devices:
-            busy = {task.device for task in under_way}
+            busy = {task.device for task in self._tasks.values()}
             devices = [device for device in self._engine.options.devices if device not in busy]
-        for task in self._schedule.take(self._engine.slots - len(under_way), devices):
+        for task in self._schedule.take(self._engine.slots - len(self._tasks), devices):
             alone = replace(task, patient=self._engine.in_process)
+            self._tasks[id(alone)] = alone
             self._open |= dict.fromkeys((stage.key for stage in task.stages), alone)
             self._engine.submit(alone)
 
@@ -198,4 +199,6 @@ class Driver:
         )
 
     def _close(self, key: str) -> None:
-        self._open.pop(key, None)
+        task = self._open.pop(key, None)
+        if task is not None and not any(stage.key in self._open for stage in task.stages):
+            del self._tasks[id(task)]

@@ -50,19 +50,24 @@ def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Ob
         BenchError: a stage failed.
     """
     folders: dict[str, Path] = {}
-
-    def reach(stage: Stage) -> None:
-        if stage.key in folders:
-            return
-        for before in stage.inputs.values():  # post-order: inputs first
-            reach(before)
+    waiting = [*reversed(wanted)]
+    while waiting:  # no recursion: chains of stages may be long
+        stage = waiting[-1]
+        before = [each for each in stage.inputs.values() if each.key not in folders]
+        if before:
+            waiting += reversed(before)
+            continue
+        waiting.pop()
+        if stage.key in folders:  # it waited twice where two stages read it
+            continue
         begin = time.perf_counter()
-        folders[stage.key], cached = _ensure(stage, folders, store, context, partial(show, observer, lambda key: stage))
+        folders[stage.key], cached = _ensure(stage, folders, store, context, partial(_show_of, observer, stage))
         observer.finished(stage, cached=cached, seconds=time.perf_counter() - begin)
-
-    for stage in wanted:
-        reach(stage)
     return folders
+
+
+def _show_of(observer: Observer, stage: Stage, event: Event) -> None:
+    show(observer, lambda key: stage, event)
 
 
 def show(observer: Observer, stage_of: Callable[[str], Stage], event: Event) -> None:

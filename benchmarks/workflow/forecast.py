@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Manifest, Store
+from benchmarks.workflow.store import Store
 from forge.core.errors import BenchError
 from forge.core.files import digest_json, read_json_object
 
@@ -23,6 +23,29 @@ _SIZED = ("settings", "network", "training", "images")  # settings on which the 
 
 # actions whose duration differs too much between networks
 _OF_NETWORKS = ("train", "tune", "fit", "score", "score-pairs", "attack", "explain")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a stored result says of the time and memory that its stage took; a store may have 100,000 of them.
+
+    Attributes:
+        action: of the stage.
+        about: generator or detector that decides how long it takes.
+        seed: of the stage.
+        settings: of the stage.
+        seconds: wall time.
+        work_units: how much there was to do; 0: not known, of an earlier version.
+        peak_memory_mb: highest resident memory, MiB; None: not known.
+    """
+
+    action: str
+    about: str
+    seed: int
+    settings: Mapping[str, Any]
+    seconds: float
+    work_units: float
+    peak_memory_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,26 @@ class Forecast:
     untimed: list[str]
 
 
+class _Timed(BaseModel):
+    """The part of a manifest that a forecast needs."""
+
+    stage: str
+    action: str = ""
+    about: str = ""
+    key: str
+    fields: dict[str, Any] = {}
+    seed: int
+    settings: dict[str, Any]
+    seconds: float
+    work_units: float = Field(1.0, gt=0)
+    peak_memory_mb: float | None
+
+    def past(self) -> Past:
+        """Return what is needed; manifests of an earlier version have no action and no units."""
+        action, units = self.action or self.stage.partition(" ")[0], self.work_units if self.fields else 0.0
+        return Past(action, self.about, self.seed, self.settings, self.seconds, units, self.peak_memory_mb)
+
+
 def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     """Add up the durations of similar stages.
 
@@ -49,7 +92,7 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
         reports: folder of published reports, whose stages stand in where the store has none.
     """
     stages = list(stages)
-    estimates = estimates_of(stages, (manifest for _, manifest in store.manifests()), reports)
+    estimates = estimates_of(stages, past_of(store), reports)
     total, timed, untimed = 0.0, 0, []
     for stage in stages:
         seconds = estimates[stage.key].seconds
@@ -60,12 +103,26 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
-def estimates_of(stages: Iterable[Stage], past: Iterable[Manifest], reports: Path) -> dict[str, Estimate]:
+def past_of(store: Store) -> Iterator[Past]:
+    """Yield what the results of a store say of time and memory."""
+    # Without a look at signatures and files, which take longer: a wrong time makes a wrong forecast and nothing worse.
+    for file in store.root.glob("results/*/manifest.json"):
+        try:
+            manifest = _Timed.model_validate(read_json_object(file))
+        except (BenchError, ValidationError):
+            continue
+        past = manifest.past()
+        # what is damaged and set aside lies in a folder of another name
+        if file.parent == store.folder(past.action, manifest.key):
+            yield past
+
+
+def estimates_of(stages: Iterable[Stage], past: Iterable[Past], reports: Path) -> dict[str, Estimate]:
     """Return what similar stages took: key -> median duration for the same work, and highest memory.
 
     Args:
         stages: those that are to run.
-        past: manifests of this machine.
+        past: results of this machine, from `past_of`.
         reports: as in `forecast`; they hold no memory.
     """
     rates, peaks = _of_store(past)
@@ -85,16 +142,16 @@ def estimates_of(stages: Iterable[Stage], past: Iterable[Manifest], reports: Pat
     return estimates
 
 
-def _of_store(past: Iterable[Manifest]) -> tuple[dict[Similarity, list[float]], dict[Similarity, float]]:
-    """Return seconds per unit of work, and highest memory, by similarity; manifests of an earlier version lack both."""
+def _of_store(past: Iterable[Past]) -> tuple[dict[Similarity, list[float]], dict[Similarity, float]]:
+    """Return seconds per unit of work, and highest memory, by similarity."""
     # A stage is filed under each of its similarities, so that a look-up finds the closest one that has any time.
     rates: dict[Similarity, list[float]] = {}
     peaks: dict[Similarity, float] = {}
-    for manifest in past:
-        for key in _similarities(manifest.action, manifest.about, manifest.settings) if manifest.fields else ():
-            rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
-            if manifest.peak_memory_mb is not None:
-                peaks[key] = max(manifest.peak_memory_mb, peaks.get(key, 0.0))
+    for each in past:
+        for key in _similarities(each.action, each.about, each.settings) if each.work_units else ():
+            rates.setdefault(key, []).append(each.seconds / each.work_units)
+            if each.peak_memory_mb is not None:
+                peaks[key] = max(each.peak_memory_mb, peaks.get(key, 0.0))
     return rates, peaks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from benchmarks.evaluation.run_facts import FileFacts, GeneratorFacts, QualityRow, SnapshotFacts
 from benchmarks.evaluation.usefulness import usefulness_rows
@@ -24,17 +24,30 @@ from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality as MeasuredQuality
 
 
+class Computation(NamedTuple):
+    """The part of a manifest that a report needs; a run may have 100,000 of them."""
+
+    seconds: float
+    peak_memory_mb: float | None
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return what is needed of a manifest."""
+        return cls(manifest.seconds, manifest.peak_memory_mb, manifest.facts)
+
+
 @dataclass(frozen=True)
 class GeneratorRecords:
     """What a store holds of the generators of a run.
 
     Attributes:
         job: the call of the report's stage.
-        manifests: key of a stage -> its manifest.
+        manifests: key of a stage -> what its manifest says of its computation.
     """
 
     job: Job
-    manifests: Mapping[str, Manifest]
+    manifests: Mapping[str, Computation]
 
     def generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
         """Describe a generator by its training, or by the files that stand for it.

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.environment import available_memory_mb
-from benchmarks.workflow.forecast import estimates_of
+from benchmarks.workflow.forecast import Past, estimates_of, past_of
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Manifest, Store
+from benchmarks.workflow.store import Store
 from forge.core.compute import Compute, asked_threads, cores, devices_of, set_threads
 from forge.core.errors import InputError
 from forge.core.files import digest_json
 
 if TYPE_CHECKING:
-    from benchmarks.experiment.settings import RunRequest
+    from benchmarks.experiment.request_fields import RunRequest
     from benchmarks.workflow.runner import PlannedRun
 
 MANY = 2  # trainings a core, from which on they run side by side
@@ -88,7 +88,7 @@ def allot(
     is_free = threads is None and asked_threads() is None and compute.device == "cpu"
     if (alone and not is_free) or _is_complete(runs, store):
         return Allotment(runs, compute, options)
-    past = [manifest for _, manifest in store.manifests()]
+    past = list(past_of(store))
     reason = ""
     if is_free:
         count, reason = _threads(runs, store, past, cores() if engine != "local" else jobs or 0)
@@ -136,16 +136,15 @@ def _missing(runs: Sequence[PlannedRun], store: Store) -> list[Stage]:
     return [stage for stage in stages.values() if not store.folder(stage.action, stage.key).is_dir()]
 
 
-def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Manifest], jobs: int) -> tuple[int, str]:
+def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], jobs: int) -> tuple[int, str]:
     """Return the threads of a training on a CPU and the reason, for `jobs` trainings at a time (0: not said)."""
     stages = {stage.key: stage for planned in runs for stage in planned.stages}
     trainings = [stage for stage in stages.values() if _threads_of(stage.settings)]
     wanted = {_without_threads(stage.action, stage.seed, stage.settings) for stage in trainings}
     kept = Counter(
-        _threads_of(manifest.settings)
-        for manifest in past
-        if _threads_of(manifest.settings)
-        and _without_threads(manifest.action, manifest.seed, manifest.settings) in wanted
+        _threads_of(each.settings)
+        for each in past
+        if _threads_of(each.settings) and _without_threads(each.action, each.seed, each.settings) in wanted
     )
     if kept:
         count, number = max(kept.items(), key=lambda entry: (entry[1], entry[0]))
@@ -203,7 +202,7 @@ def _local(
         notes.append(f"{text}: {', '.join(reasons)}; {' and '.join(chosen)} {verb} otherwise")
     if room < count:
         notes.append(
-            f"{_counted(room, 'job')} instead of {count}: more would not fit into the memory, by the stages of the store"
+            f"{_counted(room, 'job')} instead of {count}: more would not fit into memory, by the stages of the store"
         )
     return options, notes
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_type_hints
 
@@ -189,21 +189,35 @@ class Stage(ABC):
     def inputs(self) -> dict[str, Stage]:
         """Return the stages whose results it reads, by the names under which the key holds them."""
         inputs: dict[str, Stage] = {}
-        for name, value in self._values():
-            if value is None or isinstance(value, (str, int, float)):  # most; the checks below take longer
-                continue
+        for attribute, name in _input_names(type(self)):
+            value = getattr(self, attribute)
+            shape = _shape(value)
             # The names are part of the key: they say which role an input has, not only that it is one.
-            if isinstance(value, Stage):
+            if shape is Stage:
                 inputs[name] = value
-            elif isinstance(value, Mapping):
-                inputs |= {f"{name} {key}": stage for key, stage in value.items() if isinstance(stage, Stage)}
-            elif isinstance(value, tuple):
-                inputs |= {f"{name} {stage.subject}": stage for stage in value if isinstance(stage, Stage)}
+            elif shape is Mapping:
+                inputs |= {f"{name} {key}": stage for key, stage in value.items() if _shape(stage) is Stage}
+            elif shape is tuple:
+                inputs |= {f"{name} {stage.subject}": stage for stage in value if _shape(stage) is Stage}
         return inputs
 
     @cached_property
     def key(self) -> str:
         """Return the digest of everything that decides the result; device and engine are not part of it."""
+        # in a loop, inputs first: keys that ask for keys of theirs would end a chain of 300 stages at Python's limit
+        waiting: list[Stage] = [self]
+        while waiting:
+            stage = waiting[-1]
+            before = [each for each in stage.inputs.values() if "key" not in each.__dict__]
+            if before:
+                waiting += before
+                continue
+            waiting.pop()
+            if stage is not self and "key" not in stage.__dict__:  # it waits twice where two stages read it
+                stage.__dict__["key"] = stage._digest()
+        return self._digest()
+
+    def _digest(self) -> str:
         return digest_json(
             {
                 "kind": self.action,  # "kind": the word of the first stores; another one would change every key
@@ -225,14 +239,10 @@ class Stage(ABC):
 
     def described(self) -> dict[str, Any]:
         """Return all fields as JSON values, inputs as keys, for `restored`."""
-        hints = get_type_hints(type(self))  # annotations are text (PEP 563); resolved once for all fields
         values: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if _is_input(hints[each.name]):
-                values[each.name] = _keys_of(value)
-            else:
-                values[each.name] = TypeAdapter(hints[each.name]).dump_python(value, mode="json")
+        for name, adapter in _adapters(type(self)).items():
+            value = getattr(self, name)
+            values[name] = adapter.dump_python(value, mode="json") if adapter else _keys_of(value)
         return values
 
     @classmethod
@@ -247,17 +257,13 @@ class Stage(ABC):
         Raises:
             InputError: an input or a field is missing, as in a store of another version.
         """
-        hints = get_type_hints(cls)
         made: dict[str, Any] = {}
         try:
-            for each in fields(cls):
-                if each.name not in values:
+            for name, adapter in _adapters(cls).items():
+                if name not in values:
                     continue  # a field that a later version added: its default
-                value = values[each.name]
-                if _is_input(hints[each.name]):
-                    made[each.name] = _stages_of(value, known)
-                else:
-                    made[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
+                value = values[name]
+                made[name] = adapter.validate_python(value) if adapter else _stages_of(value, known)
             stage = cls(**made)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -268,10 +274,6 @@ class Stage(ABC):
         # property looks first.
         stage.__dict__["key"] = key  # a cached property
         return stage
-
-    def _values(self) -> Iterator[tuple[str, Any]]:
-        for each in fields(self):
-            yield str(each.metadata.get("input", each.name)), getattr(self, each.name)
 
 
 class FaceStage(Stage):
@@ -312,6 +314,36 @@ class Collecting(Stage):
             failures: name of a stage that failed -> its error.
             replaced: key -> what stands in place of an input that was reduced itself.
         """
+
+
+# What follows is asked for by every stage of a plan, of which there may be 100,000: answered once per class.
+
+
+@cache
+def _input_names(stage_class: type[Stage]) -> tuple[tuple[str, str], ...]:
+    """Return every field, and the name under which the key holds its stages, if it has any."""
+    return tuple((each.name, str(each.metadata.get("input", each.name))) for each in fields(stage_class))
+
+
+def _shape(value: object) -> type | None:
+    """Return in which form a value holds stages: Stage, Mapping or tuple; None: it cannot."""
+    value_class: Any = type(value)  # Any: mypy takes a class for unhashable
+    return _shape_of_class(value_class)
+
+
+@cache
+def _shape_of_class(value_class: type) -> type | None:
+    return next((shape for shape in (Stage, Mapping, tuple) if issubclass(value_class, shape)), None)
+
+
+@cache
+def _adapters(stage_class: type[Stage]) -> dict[str, TypeAdapter[Any] | None]:
+    """Return the conversion of every field to and from JSON; None: it holds stages."""
+    hints = get_type_hints(stage_class)  # annotations are text (PEP 563)
+    return {
+        each.name: None if _is_input(hints[each.name]) else TypeAdapter(hints[each.name])
+        for each in fields(stage_class)
+    }
 
 
 def _keys_of(value: Any) -> Any:  # noqa: ANN401 - a stage, a mapping or a tuple of stages, or None

@@ -23,15 +23,17 @@ from forge.core.errors import BenchError, CorruptError, InputError
 _HIDDEN = ("Cc", "Cs")  # categories: control characters, and bytes that are no text
 _DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of what follows
 MAX_JSON_BYTES = 256 << 20  # the largest report so far has 3 MB
+_START = 64 << 10  # bytes of a JSON file that are read first
 DIGEST = "sha256"  # key of the digest in a JSON file that carries its own
 MAX_JSON_DEPTH = 64  # pydantic and the encoder recurse, a few frames a level
 MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator has 39
+# Each choice fixes what JSON leaves open; with any of them open, equal values could have different digests.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
-    # each choice fixes what JSON leaves open; with any of them open, equal values could have different digests
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -174,8 +176,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """
     try:
         with open_regular(path) as file:
-            # one byte more tells "exactly the limit" from "beyond it" without reading further
-            data = file.read(MAX_JSON_BYTES + 1)
+            data = file.read(_START)  # most are shorter; room for the largest takes longer to get than to fill
+            if len(data) == _START:
+                # one byte more tells "exactly the limit" from "beyond it" without reading further
+                data += file.read(MAX_JSON_BYTES + 1 - _START)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
@@ -228,7 +232,8 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
 
     try:
         value = json.loads(text, parse_int=integer, parse_float=number, parse_constant=number)
-        _check_depth(value)
+        if text.count("[") + text.count("{") > MAX_JSON_DEPTH:  # fewer brackets cannot nest deeper
+            _check_depth(value)
         # a search of the text first, as encoding the whole value costs as much as parsing it
         if re.search(r"\\u[dD][89a-fA-F]", text):  # half a character: neither a page nor a terminal can print it
             json.dumps(value, ensure_ascii=False).encode()
