@@ -229,7 +229,7 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
 
 def _quantile(probability: float, freedom: float) -> float:
     """Return a quantile of Student's t; of infinite degrees of freedom it is the normal one."""
-    # what scipy.stats computes too, which takes a hundred times longer and a second to import
+    # the numbers of scipy.stats, to the bit; making its distributions takes longer than all the rest of a mean
     return float(stdtrit(freedom, probability) if math.isfinite(freedom) else ndtri(probability))
 
 
