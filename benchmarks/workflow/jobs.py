@@ -202,7 +202,7 @@ def _local(
         notes.append(f"{text}: {', '.join(reasons)}; {' and '.join(chosen)} {verb} otherwise")
     if room < count:
         notes.append(
-            f"{_counted(room, 'job')} instead of {count}: more would not fit into memory, by the stages of the store"
+            f"{_counted(room, 'job')} instead of {count}: more would not fit into the memory, by what past stages took"
         )
     return options, notes
 

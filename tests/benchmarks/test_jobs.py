@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 from fake_stages import NoDevice, Step
+from synthetic import call_bench
 
+from benchmarks.api import run
 from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
@@ -12,7 +14,7 @@ from benchmarks.workflow import jobs
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import PlannedRun
 from benchmarks.workflow.store import Store, write_manifest
-from forge.core.errors import InputError
+from forge.core.errors import BenchError, InputError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,3 +149,29 @@ def test_jobs_and_engine_of_a_suite_are_in_no_request_and_no_key(tmp_path):
     file.write_text("generator: dcgan\ndetector: dct\njobs: 0\n")
     with pytest.raises(InputError, match="jobs"):
         read_request(file)
+
+
+def test_the_command_line_python_and_suites_pass_jobs_on(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def executed(planned, *, options, engine, **others):
+        seen.append((engine, options.jobs, options.threads))
+        raise BenchError("that was all")
+
+    for module in ("cli.run", "api"):
+        monkeypatch.setattr(f"benchmarks.{module}.execute_run", executed)
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    names = ("run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--threads", "1")
+    assert bench(*names, "--jobs", "2")[2] == "error: that was all\n"
+    assert bench(*names)[0] == 1  # BENCH_JOBS=1 of all tests
+    monkeypatch.delenv("BENCH_JOBS")
+    code, out, _ = bench(*names)
+    assert code == 1 and "8 jobs of 1 thread: 8 cores; --jobs chooses otherwise" in out
+    (tmp_path / "mine.yaml").write_text("generator: dcgan\ndetector: dct\npreset: smoke\njobs: 3\nengine: serial\n")
+    bench("run", "mine.yaml", "--threads", "1")
+    for jobs_of_call in (None, 2):
+        with pytest.raises(BenchError, match="that was all"):
+            run("dcgan", "dct", preset="smoke", threads=1, jobs=jobs_of_call, quiet=True)
+    assert seen == [
+        ("local", 2, 1), ("local", 1, 1), ("local", 8, 1), ("serial", 3, 1), ("local", 1, 1), ("local", 2, 1)
+    ]  # fmt: skip
