@@ -1,5 +1,6 @@
 """A store on another machine: read where the local one lacks a result, written after it, checked on the way."""
 
+import multiprocessing
 import pickle
 import shutil
 import uuid
@@ -283,3 +284,27 @@ def test_an_address_in_place_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_REMOTE", "bucket/m")
     with pytest.raises(InputError, match="BENCH_REMOTE='bucket/m' is no address; write one as s3://bucket/prefix"):
         Store(Path("there"))
+
+
+def run_grid(root, address):
+    """Run a grid as one of several machines without a common disk, and write down what ran here."""
+    watch = Watch()
+    context = Context(None, fake_stages.NoDevice("cpu"), 1, silent)
+    drive.execute(fake_stages.grid(scores=20), Store(root, address), context, watch)
+    (root / "events").write_text("\n".join(watch.events))
+
+
+@pytest.mark.slow
+def test_machines_without_a_common_disk_compute_each_stage_once(tmp_path, server):
+    address, spawn = f"s3://bucket/{uuid.uuid4().hex}", multiprocessing.get_context("spawn")
+    roots = [tmp_path / f"machine-{number}" for number in range(3)]
+    machines = [spawn.Process(target=run_grid, args=(root, address)) for root in roots]
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        machine.join()
+    events = [line for root in roots for line in (root / "events").read_text().splitlines()]
+    ran = [line.removeprefix("ran ") for line in events if line.startswith("ran ")]
+    assert sorted(ran) == sorted(stage.name for stage in fake_stages.grid(scores=20))
+    texts = {file.read_bytes() for root in roots for file in root.glob("results/fake-sum-*/text")}
+    assert len(texts) == 1
