@@ -82,9 +82,9 @@ def execute(
     cached: dict[str, Path] = {
         stage.key: store.folder(stage.action, stage.key) for stage in stages if state[stage.key] == "cached"
     }
-    compute = context.compute
-    engine = engine or SerialEngine(store, context, EngineOptions(threads=compute.threads))
-    schedule = Schedule(stages, state, cached, threads=compute.threads, device=compute.device, estimates=estimates)
+    device = context.compute.device
+    engine = engine or SerialEngine(store, context, EngineOptions(threads=context.compute.threads))
+    schedule = Schedule(stages, state, cached, threads=engine.options.threads, device=device, estimates=estimates)
     executed = Driver(schedule, engine, observer).run()
     if not executed.report.is_dir():  # only a store elsewhere has it
         store.find(stages[-1].action, stages[-1].key)
@@ -129,6 +129,7 @@ class Driver:
             for stage in self._schedule.reached():
                 self._observer.finished(stage, cached=True, seconds=0.0)
             if interrupted():
+                self._observer.noted("stopping when trainings have saved their checkpoints; Ctrl-C again stops at once")
                 raise KeyboardInterrupt
             if self._schedule.done or self._schedule.stopped:
                 return
