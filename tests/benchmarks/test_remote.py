@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -88,7 +89,11 @@ def test_a_result_of_one_machine_is_there_on_another(tmp_path, address):
     files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(files) == 3
     assert files == {path.relative_to(fetched): path.read_bytes() for path in fetched.rglob("*") if path.is_file()}
-    assert not there.copy.push(folder.name, folder)  # it is there already
+    assert not there.copy.push(folder.name, folder, {})  # it is there already
+    assert list(there.elsewhere({"train"})) == []  # it is here now
+    shutil.rmtree(fetched)
+    assert [manifest.stage for manifest in there.elsewhere({"train", "fit"})] == ["train x"]
+    assert list(there.elsewhere({"fit"})) == []
     there.copy.reach()
 
 
@@ -125,20 +130,21 @@ def test_an_address_that_does_not_answer_is_left_alone_for_a_while(tmp_path, mon
         calls.append(arguments)
         raise TimeoutError("no answer")
 
-    with monkeypatch.context() as patch, pytest.warns(BenchWarning, match="no answer; going on with what .* has"):
+    with monkeypatch.context() as patch, pytest.warns(BenchWarning) as notes:
         patch.setattr(store.copy.files, "ls", fail)
         for number in range(5):
             assert store.find("train", f"{number}") is None and not store.has("train", f"{number}")
         with store.claim(KEY, waiting=nothing):
             publish(store)
     assert len(calls) == 1
+    assert re.search("no answer; going on with what .* has", "".join(str(note.message) for note in notes))
     store.copy._down -= DOWN_SECONDS
     assert not store.has("train", "1") and store.copy.push(*pushed(store))
 
 
 def pushed(store):
     folder = store.folder("train", KEY)
-    return folder.name, folder
+    return folder.name, folder, {}
 
 
 def test_another_result_under_a_name_is_not_taken(tmp_path, address):
@@ -176,7 +182,7 @@ def test_an_upload_that_was_cut_off_is_not_looked_at(tmp_path, address, monkeypa
         with pytest.warns(BenchWarning, match="not allowed; train-k+ is in .*here/ alone, `bench store push`"):
             folder = publish(here)
     assert there.find("train", KEY) is None and here.find("train", KEY) == folder
-    assert here.copy.push(folder.name, folder) and there.copy.push(folder.name, folder) is False
+    assert here.copy.push(folder.name, folder, {}) and there.copy.push(folder.name, folder, {}) is False
 
 
 def test_a_run_fetches_only_what_it_reads(tmp_path):
