@@ -15,7 +15,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation.numbers import amount
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.inventory import Inventory, Removal, damaged, remove, size_of
-from benchmarks.workflow.store import Store, check
+from benchmarks.workflow.store import Store, check, description_of
 from benchmarks.workflow.transfer import export_run, import_run
 from forge.core.errors import CorruptError, InputError
 
@@ -137,7 +137,7 @@ def push(store: Path, as_json: bool) -> None:
             continue
         if problem := check(folder, manifest.action, manifest.key):
             raise CorruptError(f"{folder} is damaged: {problem}; the command of a run that needs it makes it again")
-        pushed += opened.copy.push(folder.name, folder)
+        pushed += opened.copy.push(folder.name, folder, description_of(folder))
     if as_json:
         print(json.dumps({"remote": opened.remote, "results": total, "pushed": pushed}, indent=1))
         return

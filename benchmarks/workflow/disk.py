@@ -67,14 +67,14 @@ def _bytes_of(settings: RunSettings) -> int:
 def _missing(planned: PlannedRun, store: Store) -> Iterator[tuple[str, int]]:
     """Yield key and bytes of pixels of every forged set that the store lacks and the run will make.
 
-    Results count by their folders: checking their files as well would read the whole store before any work.
+    Results count by their names: checking their files as well would read the whole store before any work.
     """
     report = planned.stages[-1]
-    if store.folder(report.action, report.key).is_dir():
+    if store.lists(report.action, report.key):
         return
     per_image = planned.settings.data.resolution**2 * 3
     for stage in planned.stages:
-        if isinstance(stage, Forger) and not store.folder(stage.action, stage.key).is_dir():
+        if isinstance(stage, Forger) and not store.lists(stage.action, stage.key):
             yield stage.key, sum(stage.counts.values()) * per_image
 
 

@@ -125,15 +125,15 @@ def elsewhere(request: RunRequest) -> EngineOptions:
 
 
 def _is_complete(runs: Sequence[PlannedRun], store: Store) -> bool:
-    """Return whether all reports are there; by their folders alone."""
+    """Return whether all reports are there; by their names alone."""
     reports = [planned.stages[-1] for planned in runs]
-    return all(store.folder(report.action, report.key).is_dir() for report in reports)
+    return all(store.lists(report.action, report.key) for report in reports)
 
 
 def _missing(runs: Sequence[PlannedRun], store: Store) -> list[Stage]:
-    """Return the stages whose result is not there, each once; by folders alone."""
+    """Return the stages whose result is not there, each once; by names alone."""
     stages = {stage.key: stage for planned in runs for stage in planned.stages}
-    return [stage for stage in stages.values() if not store.folder(stage.action, stage.key).is_dir()]
+    return [stage for stage in stages.values() if not store.lists(stage.action, stage.key)]
 
 
 def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], jobs: int) -> tuple[int, str]:
@@ -143,7 +143,7 @@ def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], job
     wanted = {_without_threads(stage.action, stage.seed, stage.settings) for stage in trainings}
     kept = Counter(
         _threads_of(each.settings)
-        for each in past
+        for each in (*past, *store.elsewhere({stage.action for stage in trainings}))
         if _threads_of(each.settings) and _without_threads(each.action, each.seed, each.settings) in wanted
     )
     if kept:

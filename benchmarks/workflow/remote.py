@@ -11,8 +11,8 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +41,7 @@ class _Copy(BaseModel):
     archive: str
     bytes: int
     sha256: str
+    manifest: dict[str, Any] = {}  # without its files; the one that counts is in the archive
 
 
 @lru_cache(maxsize=4)
@@ -98,6 +99,14 @@ class Remote:
         Raises:
             UnreachableError: the address cannot be reached.
         """
+        return name in self.names()
+
+    def names(self) -> set[str]:
+        """Return the results that are there, by a list that is read again after some seconds.
+
+        Raises:
+            UnreachableError: the address cannot be reached.
+        """
         self._be_up()
         if time.monotonic() - self._listed > LISTED_SECONDS:
             try:
@@ -107,14 +116,14 @@ class Remote:
                 self._down, self._problem = time.monotonic(), str(error)
                 raise
             self._listed = time.monotonic()
-        return f"{name}.json" in self._names
+        return self._names
 
     def _list(self) -> set[str]:
         try:
             paths = cast("list[str]", self.files.ls(f"{self.base}/results", detail=False))
         except FileNotFoundError:  # nothing was published yet
             return set()
-        return {path.rpartition("/")[2] for path in paths}
+        return {path.rpartition("/")[2].removesuffix(".json") for path in paths if path.endswith(".json")}
 
     def _be_up(self) -> None:
         if time.monotonic() - self._down < DOWN_SECONDS:
@@ -142,8 +151,33 @@ class Remote:
         if (stream.bytes, stream.hexdigest()) != (copy.bytes, copy.sha256):
             raise CorruptError(f"{origin} is damaged: its archive was changed")
 
-    def push(self, name: str, folder: Path) -> bool:
+    def described(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return the manifests, without files, of the results of some actions, by name.
+
+        Raises:
+            UnreachableError: the address cannot be reached.
+        """
+        wanted = [name for name in sorted(self.names()) if name.rpartition("-")[0] in actions]
+        if not wanted:
+            return {}
+        with self._reaching():  # many at a time
+            texts: dict[str, bytes] = self.files.cat(
+                [f"{self.base}/results/{name}.json" for name in wanted], on_error="omit"
+            )
+        manifests = {}
+        for path, text in texts.items():
+            with suppress(ValidationError, InputError):  # a damaged one is named when it is fetched
+                name = path.rpartition("/")[2].removesuffix(".json")
+                manifests[name] = _Copy.model_validate(parse_json(text.decode("utf-8", "replace"), path)).manifest
+        return manifests
+
+    def push(self, name: str, folder: Path, manifest: dict[str, Any]) -> bool:
         """Copy a result to the address, if it is not there yet; returns whether it was copied.
+
+        Args:
+            name: of the result.
+            folder: where it lies.
+            manifest: of it, without its files.
 
         Raises:
             UnreachableError: the address cannot be reached or does not allow it.
@@ -158,10 +192,10 @@ class Remote:
                 stream = Digesting(file)
                 with packing(stream) as tar:
                     pack_folder(tar, folder)
-            copy = _Copy(archive=archive, bytes=stream.bytes, sha256=stream.hexdigest())
+            copy = _Copy(archive=archive, bytes=stream.bytes, sha256=stream.hexdigest(), manifest=manifest)
             # last: an upload that was cut off before is never looked at
             self._write(f"{self.base}/results/{name}.json", copy.model_dump_json())
-        self._names.add(f"{name}.json")
+        self._names.add(name)
         return True
 
     def set_aside(self, name: str) -> None:
@@ -172,7 +206,7 @@ class Remote:
         """
         with self._reaching():
             self.files.mv(f"{self.base}/results/{name}.json", f"{self.base}/results/{name}.json.damaged")
-        self._names.discard(f"{name}.json")
+        self._names.discard(name)
 
     @contextmanager
     def claimed(self, key: str, *, waiting: Callable[[], None]) -> Iterator[None]:

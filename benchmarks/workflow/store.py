@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,9 +129,13 @@ class Store:
         Raises:
             DamagedError: it is there but not as it was published.
         """
+        return self.find(action, key) is not None if self.folder(action, key).is_dir() else self.lists(action, key)
+
+    def lists(self, action: str, key: str) -> bool:
+        """Return whether there is a result by its name alone: here, or on another machine."""
         folder = self.folder(action, key)
         if folder.is_dir():
-            return self.find(action, key) is not None
+            return True
         try:
             return self.copy is not None and self.copy.has(folder.name)
         except UnreachableError as error:
@@ -203,7 +207,7 @@ class Store:
         shutil.rmtree(self.work(key), ignore_errors=True)
         if self.copy is not None:
             try:
-                self.copy.push(final.name, final)
+                self.copy.push(final.name, final, description_of(final))
             except UnreachableError as error:
                 _note(f"{error}; {final.name} is in {self.root}/ alone, `bench store push` copies it later")
 
@@ -243,6 +247,18 @@ class Store:
             # a damaged result keeps its manifest under another folder's name
             if file.parent == self.folder(manifest.action, manifest.key):
                 yield file.parent, manifest
+
+    def elsewhere(self, actions: Collection[str]) -> Iterator[Manifest]:
+        """Yield the manifests, without files, of results of some actions that only a store on another machine has."""
+        try:
+            described = self.copy.described(actions) if self.copy is not None else {}
+        except UnreachableError as error:
+            _note(f"{error}; going on with what {self.root}/ has")
+            return
+        for name, values in described.items():
+            if not (self.root / "results" / name).is_dir():
+                with suppress(ValidationError):  # of another version
+                    yield Manifest.model_validate(values)
 
     def tidy(self) -> None:
         """Remove the unfinished results of killed processes: those whose key no living process has claimed."""
@@ -286,6 +302,11 @@ def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - th
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a result that `find` returned."""
     return Manifest.model_validate(read_signed_json(folder / "manifest.json"))
+
+
+def description_of(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a result without its files, which stands beside its copy on another machine."""
+    return read_manifest(folder).model_dump(mode="json") | {"files": {}}
 
 
 def check(folder: Path, action: str, key: str, *, thorough: bool = False) -> str | None:

@@ -1,5 +1,6 @@
 """The choice of jobs and threads: by what was asked for, the store, the plan, the memory; never by a clock."""
 
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -99,6 +100,13 @@ def test_trainings_in_the_store_keep_their_number_of_threads(tmp_path):
         "4 jobs of 2 threads: as 2 trainings of this run in the store, 8 cores; --jobs" in chosen(tmp_path, 40).notes[0]
     )
     assert chosen(tmp_path, 40, threads=1).compute.threads == 1  # what was asked for wins
+
+
+def test_trainings_in_a_store_elsewhere_keep_their_number_of_threads_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_REMOTE", f"memory://{uuid.uuid4().hex}")
+    keep(Store(tmp_path / "there"), run_of(3, threads=2).stages[0])
+    Store(tmp_path).copy.refresh()
+    assert chosen(tmp_path, 40).compute.threads == 2
 
 
 def test_jobs_that_do_not_fit_into_the_memory_are_fewer_and_said_so(tmp_path):

@@ -1,6 +1,8 @@
 """A store on another machine: read where the local one lacks a result, written after it, checked on the way."""
 
+import multiprocessing
 import pickle
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -87,7 +89,11 @@ def test_a_result_of_one_machine_is_there_on_another(tmp_path, address):
     files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(files) == 3
     assert files == {path.relative_to(fetched): path.read_bytes() for path in fetched.rglob("*") if path.is_file()}
-    assert not there.copy.push(folder.name, folder)  # it is there already
+    assert not there.copy.push(folder.name, folder, {})  # it is there already
+    assert list(there.elsewhere({"train"})) == []  # it is here now
+    shutil.rmtree(fetched)
+    assert [manifest.stage for manifest in there.elsewhere({"train", "fit"})] == ["train x"]
+    assert list(there.elsewhere({"fit"})) == []
     there.copy.reach()
 
 
@@ -124,20 +130,21 @@ def test_an_address_that_does_not_answer_is_left_alone_for_a_while(tmp_path, mon
         calls.append(arguments)
         raise TimeoutError("no answer")
 
-    with monkeypatch.context() as patch, pytest.warns(BenchWarning, match="no answer; going on with what .* has"):
+    with monkeypatch.context() as patch, pytest.warns(BenchWarning) as notes:
         patch.setattr(store.copy.files, "ls", fail)
         for number in range(5):
             assert store.find("train", f"{number}") is None and not store.has("train", f"{number}")
         with store.claim(KEY, waiting=nothing):
             publish(store)
     assert len(calls) == 1
+    assert re.search("no answer; going on with what .* has", "".join(str(note.message) for note in notes))
     store.copy._down -= DOWN_SECONDS
     assert not store.has("train", "1") and store.copy.push(*pushed(store))
 
 
 def pushed(store):
     folder = store.folder("train", KEY)
-    return folder.name, folder
+    return folder.name, folder, {}
 
 
 def test_another_result_under_a_name_is_not_taken(tmp_path, address):
@@ -175,7 +182,7 @@ def test_an_upload_that_was_cut_off_is_not_looked_at(tmp_path, address, monkeypa
         with pytest.warns(BenchWarning, match="not allowed; train-k+ is in .*here/ alone, `bench store push`"):
             folder = publish(here)
     assert there.find("train", KEY) is None and here.find("train", KEY) == folder
-    assert here.copy.push(folder.name, folder) and there.copy.push(folder.name, folder) is False
+    assert here.copy.push(folder.name, folder, {}) and there.copy.push(folder.name, folder, {}) is False
 
 
 def test_a_run_fetches_only_what_it_reads(tmp_path):
@@ -283,3 +290,27 @@ def test_an_address_in_place_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_REMOTE", "bucket/m")
     with pytest.raises(InputError, match="BENCH_REMOTE='bucket/m' is no address; write one as s3://bucket/prefix"):
         Store(Path("there"))
+
+
+def run_grid(root, address):
+    """Run a grid as one of several machines without a common disk, and write down what ran here."""
+    watch = Watch()
+    context = Context(None, fake_stages.NoDevice("cpu"), 1, silent)
+    drive.execute(fake_stages.grid(scores=20), Store(root, address), context, watch)
+    (root / "events").write_text("\n".join(watch.events))
+
+
+@pytest.mark.slow
+def test_machines_without_a_common_disk_compute_each_stage_once(tmp_path, server):
+    address, spawn = f"s3://bucket/{uuid.uuid4().hex}", multiprocessing.get_context("spawn")
+    roots = [tmp_path / f"machine-{number}" for number in range(3)]
+    machines = [spawn.Process(target=run_grid, args=(root, address)) for root in roots]
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        machine.join()
+    events = [line for root in roots for line in (root / "events").read_text().splitlines()]
+    ran = [line.removeprefix("ran ") for line in events if line.startswith("ran ")]
+    assert sorted(ran) == sorted(stage.name for stage in fake_stages.grid(scores=20))
+    texts = {file.read_bytes() for root in roots for file in root.glob("results/fake-sum-*/text")}
+    assert len(texts) == 1

@@ -135,7 +135,7 @@ def test_a_detector_whose_weights_are_elsewhere_is_offered(tmp_path, monkeypatch
     finished_run(folder)
     remote = Store(folder / "runs", f"memory://{uuid.uuid4().hex}")
     for path, _ in remote.manifests():
-        remote.copy.push(path.name, path)
+        remote.copy.push(path.name, path, {})
     index = RunIndex(folder / "reports", Path(remote.remote))
     assert index.stored == Path("runs") and not index.stored.exists()
     choice = index.choose("mine dct@dcgan")
