@@ -166,9 +166,7 @@ def test_a_diverged_fit_says_so(data, context):
 def test_a_batch_that_processes_cannot_share_is_refused(data, context):
     shared = dataclasses.replace(context(), processes=ProcessGroup(0, 3))
     detector = Tiny(Tiny.Settings(batch=8), 32)
-    with pytest.raises(
-        InputError, match=r"batch 8 of tiny, .* 3 processes; choose a multiple of 6"
-    ):
+    with pytest.raises(InputError, match=r"batch 8 of tiny, .* 3 processes; choose a multiple of 6"):
         detect.training.loop.Fit(detector, detector.build(), data, shared)
 
 
