@@ -22,6 +22,7 @@ from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import write_picture
 from forge.faces.prepare import prepare as prepare_faces
 from forge.faces.sources import resolve
+from forge.faces.webdataset import SHARD_BYTES, export_webdataset
 
 # formats of Hugging Face datasets, whose library is an extra
 DATASETS = Registry(
@@ -97,16 +98,34 @@ def verify(faces: Path) -> None:
     print(f"{faces}: {len(opened)} images are what was written (digest {opened.card.digest[:12]})")
 
 
-def export(faces: Path, directory: Path, split: str | None, form: str, beside: list[Path] | None) -> None:
-    """Write a set as PNG files and a table, or as a Hugging Face dataset."""
-    if form not in (known := ["png", *DATASETS.entries]):
+def export(
+    faces: Path,
+    directory: Path,
+    split: str | None,
+    form: str,
+    beside: list[Path] | None,
+    images: str | None,
+    shard: int | None,
+) -> None:
+    """Write a set as PNG files and a table, as WebDataset shards, or as a Hugging Face dataset."""
+    if form not in (known := ["png", "webdataset", *DATASETS.entries]):
         raise UnknownNameError("format", form, known)
+    if form != "webdataset" and (images or shard):
+        raise InputError(f"{'--images' if images else '--shard'} needs --format webdataset, not {form}")
     sets = [FaceSet.open(path) for path in (faces, *(beside or []))]
     if form == "png":
         if beside:
             raise InputError("--format png writes a FaceSet alone; call it once for each, or use --format huggingface")
         export_faces(sets[0], directory, split=split)
         print(f"{len(sets[0].view(split))} PNG files and table.csv in {directory}")
+        return
+    if form == "webdataset":
+        size = (shard << 20) if shard else SHARD_BYTES
+        written = export_webdataset(sets, directory, split=split, images=images or "png", shard_bytes=size)
+        shards = len(list(directory.glob("*.tar")))
+        print(
+            f"{written} images in {shards} shards of {directory}; bench data prepare webdataset:{directory} reads them"
+        )
         return
     require(f"--format {form}", "datasets", "datasets")
     written = DATASETS.load(form)(sets, directory, split=split)

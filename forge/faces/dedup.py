@@ -16,7 +16,7 @@ correlate at 0.998; of the 5 % of FairFace photos that are plain, 97 % of the co
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,8 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
         compared with the first 16 only, so pairs may be missing between two later ones that are linked by no other.
     """
     duplicates = [np.empty((0, 2), np.int64)]
-    plain = is_plain(thumbnails)
+    blocks = range(0, len(thumbnails), _AT_ONCE)
+    plain = np.concatenate([np.empty(0, bool), *(is_plain(thumbnails[at : at + _AT_ONCE]) for at in blocks)])
     for candidates in _candidates(hashes):
         for start in range(0, len(candidates), _AT_ONCE):
             pairs = candidates[start : start + _AT_ONCE]
@@ -99,11 +100,20 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
     return np.where(visible, covariance / np.maximum(spread[0] * spread[1], 1), 0).astype(np.float32)
 
 
-def exact_duplicates(digests: Sequence[bytes]) -> tuple[Pairs, NDArray[np.int64]]:
-    """Return pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
-    positions: dict[bytes, int] = {}
-    # setdefault gives the first position of each digest
-    first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
+def exact_duplicates(digests: NDArray[np.uint8]) -> tuple[Pairs, NDArray[np.int64]]:
+    """Find images of the same bytes.
+
+    Args:
+        digests: uint8 [n, 32], SHA-256 of each file.
+
+    Returns:
+        Pairs (first, later) of the same bytes, int64 [m, 2], and for each image the first one with its bytes [n].
+    """
+    words = np.ascontiguousarray(digests).view(np.uint64)  # [n, 4]
+    order = np.lexsort(words.T)  # stable: of equal digests the first image comes first
+    begins = np.concatenate([[True], (words[order][1:] != words[order][:-1]).any(axis=1)])
+    first = np.empty(len(words), np.int64)
+    first[order] = order[begins][np.cumsum(begins) - 1]
     later = np.flatnonzero(first < np.arange(len(first)))
     return np.stack([first[later], later], axis=1), first
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2  # 2: sets with masks; a set without is written as version 1, so that its bytes are as they were
 SPLITS = ("forge", "train", "val", "test")
 REJECTED = "rejected.csv"
+_ROWS = 4096  # of a table that are Python values at a time
 
 Images = NDArray[np.uint8]
 Masks = NDArray[np.uint8]  # [n, H, W], in 255ths: 0 is a pixel of the real image, 255 one that was replaced altogether
@@ -324,8 +325,9 @@ class FaceSet:
             if digest_file(self.path / name) != entry.sha256
         ]
         # only when all files are as written: counts and digests of damaged ones would say less
-        if not wrong and (len(self.table) != len(self) or self._offsets[-1] != len(self)):
-            wrong.append(f"the card says {len(self)} images, table {len(self.table)}, shards {self._offsets[-1]}")
+        rows = 0 if wrong else pq.read_metadata(self.path / "table.parquet").num_rows
+        if not wrong and (rows != len(self) or self._offsets[-1] != len(self)):
+            wrong.append(f"the card says {len(self)} images, table {rows}, shards {self._offsets[-1]}")
         if not wrong and self.has_masks:
             try:
                 masks = _digest_of(self._mask_shards)
@@ -336,8 +338,8 @@ class FaceSet:
         if not wrong:
             # the set's digest is of contents: computed anew from pixels, rows and masks as they are now; rows as they
             # are stored, since pandas would turn whole numbers beside nulls into floats
-            rows = _row_digest(pq.read_table(self.path / "table.parquet"))
-            if contents_digest(self.resolution, _digest_of(self._shards), rows, masks) != self.card.digest:
+            digest = _row_digest(self.path / "table.parquet")
+            if contents_digest(self.resolution, _digest_of(self._shards), digest, masks) != self.card.digest:
                 wrong.append("card.json was changed: its digest is not that of the images and rows")
         return wrong
 
@@ -366,9 +368,9 @@ def row_line(row: Mapping[str, Any]) -> bytes:
     return (canonical_json({key: value for key, value in row.items() if value is not None}) + "\n").encode()
 
 
-def _row_digest(table: pa.Table) -> str:
+def _row_digest(file: Path) -> str:
     rows = hashlib.sha256()
-    for batch in table.to_batches():
+    for batch in pq.ParquetFile(file).iter_batches(_ROWS):
         for row in batch.to_pylist():
             rows.update(row_line(row))
     return rows.hexdigest()

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
 from PIL import Image
 
 from forge.core.errors import InputError
 from forge.core.files import publishing
-from forge.faces.faceset import SPLITS, FaceSet, FaceView
+from forge.faces.faceset import FaceSet, FaceView
+from forge.faces.labelled import COLUMNS, dataset_card, label_types, labelled, views_by_split
 
 CLASSES = ["real", "forged"]
-_AT_ONCE = 256
 
 
 def to_dataset(*sets: FaceSet, split: str | None = None, cache: Path | None = None) -> datasets.DatasetDict:
@@ -35,13 +34,9 @@ def to_dataset(*sets: FaceSet, split: str | None = None, cache: Path | None = No
     Raises:
         InputError: no set, a set without images of the split, or a label column of two types.
     """
-    if not sets:
-        raise InputError("a dataset needs at least one FaceSet")
     features = _features(sets)
-    names = [split] if split is not None else [name for name in SPLITS if any(s.card.splits.get(name) for s in sets)]
     made = {}
-    for name in names:
-        views = [faces.view(name) for faces in sets if split is not None or faces.card.splits.get(name)]
+    for name, views in views_by_split(sets, split).items():
         # `from_generator` knows what it made before by the pickled arguments, which hold each set's card
         made[name] = datasets.Dataset.from_generator(
             _examples,
@@ -82,7 +77,7 @@ def export_dataset(faces: Sequence[FaceSet], out: Path, *, split: str | None = N
                     part.to_parquet(str(folder / "data" / f"{name}-00000-of-00001.parquet"))
             else:
                 made.save_to_disk(str(folder))
-            (folder / "README.md").write_text(_card(faces), encoding="utf-8")
+            (folder / "README.md").write_text(dataset_card(faces), encoding="utf-8")
         return sum(len(part) for part in made.values())
 
 
@@ -98,50 +93,23 @@ def _joined(texts: Iterable[str]) -> str:
 
 def _features(sets: Sequence[FaceSet]) -> datasets.Features:
     columns: dict[str, Any] = {"image": datasets.Image(), "label": datasets.ClassLabel(names=CLASSES)}
-    columns |= {name: datasets.Value("string") for name in ("identity", "id", "source", "generator", "split")}
-    types: dict[str, str] = {}
-    for faces in sets:
-        for name, type_name in faces.label_types.items():
-            if types.setdefault(name, type_name) != type_name:
-                raise InputError(f"label column {name} is {types[name]} in one set and {type_name} in {faces.path}")
-    clash = sorted(set(types) & set(columns))
-    if clash:
-        raise InputError(f"label column {clash[0]} has the name of a column that every dataset has; rename it")
+    columns |= {name: datasets.Value("string") for name in COLUMNS}
+    types = label_types(sets, list(columns))
     return datasets.Features(columns | {name: datasets.Value(type_name) for name, type_name in types.items()})
 
 
 def _examples(views: Sequence[FaceView]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split; images as PNG files, which keep every pixel."""
     for view in views:
-        card = view.faces.card
-        facts = {"source": card.name, "generator": card.provenance.get("generator") or None, "label": card.kind}
-        facts["generator"] = facts["generator"] if card.kind == "forged" else None
-        names = ["id", "identity", "split", *card.attributes]
-        for start in range(0, len(view), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            # Arrow's own nulls: pandas would make NaN of them
-            rows = pa.Table.from_pandas(view.rows.iloc[part][names], preserve_index=False).to_pylist()
-            for image, row in zip(view.read(part), rows, strict=True):
-                yield row | facts | {"image": {"bytes": _png(image), "path": None}}
+        for images, rows in labelled(view):
+            for image, row in zip(images, rows, strict=True):
+                yield row | {"image": {"bytes": _png(image), "path": None}}
 
 
 def _png(image: Any) -> bytes:  # noqa: ANN401 - uint8 [H, W, 3]
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
-
-
-def _card(sets: Sequence[FaceSet]) -> str:
-    lines = ["# Faces", "", "Written by deepfake-bench; `label` is real or forged.", ""]
-    for faces in sets:
-        card = faces.card
-        splits = ", ".join(f"{name} {count:,}" for name, count in card.splits.items())
-        lines += [
-            f"- {card.name}: {card.count:,} {card.kind} faces, {card.resolution} px ({splits}); digest {card.digest}",
-            f"    - licence: {card.licence}",
-            f"    - cite: {card.citation or '–'}",
-        ]
-    return "\n".join(lines) + "\n"
 
 
 @contextmanager

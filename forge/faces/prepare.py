@@ -1,9 +1,8 @@
 """From a source of photos to a FaceSet: decode, crop, resize, remove duplicates, split.
 
-Two passes. The first decodes in worker processes and puts pixels and rows into scratch files beside the output;
-memory holds a few hundred bytes per image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
-everything at once, so that fractions are met and the order of files does not matter. The second pass streams the
-scratch files into the set.
+Two passes. The first decodes in worker processes and puts pixels and rows into scratch files beside the output
+(`forge.faces.taken`). Then duplicates and splits are decided on everything at once, so that fractions are met and the
+order of files does not matter. The second pass streams the scratch files into the set.
 
 Who is kept apart: images of one identity, and images linked by duplication (also when a copy is removed, since one
 photo under two names is one person or a wrong label), form one group, and a group lies in one split.
@@ -11,41 +10,35 @@ photo under two names is one person or a wrong label), form one group, and a gro
 
 from __future__ import annotations
 
-import functools
-import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
 from forge.core.errors import InputError, quoted
-from forge.core.files import canonical_json, parse_json
-from forge.core.progress import OnProgress, ProgressEvent, silent
+from forge.core.progress import OnProgress, silent
 from forge.faces.clip_faces import describe_tracks
 from forge.faces.crop import CROPS, check_crop
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, exact_duplicates, near_duplicates
-from forge.faces.faceset import CORE_COLUMNS, FaceSet, Images, Masks
+from forge.faces.faceset import CORE_COLUMNS, FaceSet
 from forge.faces.imaging.decode import BACKDROP
-from forge.faces.ingest import Batch, Intake, take
-from forge.faces.parallel import ordered
+from forge.faces.ingest import Intake
 from forge.faces.sources.base import FEWEST, FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
-from forge.faces.sources.masked import refuse_masks
 from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
+from forge.faces.taken import Taken, first_pass
 from forge.faces.writer import FaceSetWriter
 
 MIN_IMAGES = FEWEST
 CLUSTER_PREFIX = "cluster-"  # of the identity of images that are copies of each other and of no known person
 RESOLUTIONS = (16, 1024)
-CHUNK = 64
-ALONE = 12  # chunks up to which other processes would still start when this one is done
 
 Numbers = NDArray[np.int64]
 
@@ -102,7 +95,7 @@ def prepare(
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside the output, so on a disk that will hold the set anyway
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
-        taken = _first_pass(
+        taken = first_pass(
             source, Path(scratch), intake, source.pick(count, seed), workers=workers, on_progress=on_progress
         )
         if isinstance(source, FileSource):
@@ -203,79 +196,6 @@ def _describe(intake: Intake) -> dict[str, Any]:
     }
 
 
-# --- first pass ----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Taken:
-    """Results of the first pass: scratch files, and the data for finding duplicates and assigning splits."""
-
-    folder: Path
-    resolution: int
-    masked: bool
-    seen: int = 0
-    hashes: list[NDArray[np.uint64]] = field(default_factory=list)
-    thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)  # SHA-256 of the source files
-    people: dict[str, int] = field(default_factory=dict)  # identity -> number
-    person: list[int] = field(default_factory=list)  # number of each image's identity, -1 unknown
-    positions: list[int] = field(default_factory=list)  # of each image in the source
-    rejected: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.digests)
-
-    def add(self, batch: Batch, positions: Sequence[int], pixels: IO[bytes], rows: IO[str]) -> None:
-        """Keep a batch, each image's mask behind it; `positions` are those of its chunk in the source."""
-        refuse_masks(batch.refused)
-        pixels.write(batch.images.data)
-        if batch.masks is not None:
-            pixels.write(batch.masks.data)
-        for row, index in zip(batch.rows, batch.positions, strict=True):
-            self.positions.append(positions[index])
-            row["id"] = f"{positions[index]:07d}"  # the place in the source: stays the same with other settings
-            self.digests.append(bytes.fromhex(row["source_sha256"]))
-            name = row["identity"]
-            # people are numbered as they come: memory holds each name once
-            self.person.append(-1 if name is None else self.people.setdefault(name, len(self.people)))
-        if batch.rows:
-            rows.write(canonical_json(batch.rows) + "\n")  # a line a batch, beside the batch's pixels
-        self.hashes.append(batch.hashes)
-        self.thumbnails.append(batch.thumbnails)
-        self.rejected += batch.rejected
-        self.seen += batch.seen
-
-    def batches(self) -> Iterator[tuple[Images, Masks | None, list[dict[str, Any]]]]:
-        """Read the scratch files again, in order: images, their masks if there are any, and rows."""
-        shape = (self.resolution, self.resolution)
-        with (self.folder / "pixels").open("rb") as pixels, (self.folder / "rows").open(encoding="utf-8") as lines:
-            for line in lines:
-                rows = parse_json(line, lines.name)
-                # n * H * W * 3 bytes, then n * H * W
-                sizes = [len(rows) * math.prod(shape) * channels for channels in ((3, 1) if self.masked else (3,))]
-                images, *masks = (np.frombuffer(pixels.read(size), np.uint8) for size in sizes)
-                mask = masks[0].reshape(len(rows), *shape) if masks else None
-                yield images.reshape(len(rows), *shape, 3), mask, rows
-
-
-def _first_pass(
-    source: Source, folder: Path, intake: Intake, positions: Sequence[int], *, workers: int, on_progress: OnProgress
-) -> _Taken:
-    taken = _Taken(folder, intake.resolution, source.masked)
-    parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
-    alone = 1 if source.has_videos else ALONE  # frames take as long as ten photos
-    batches = ordered(
-        functools.partial(take, intake=intake),
-        map(source.chunk, parts),
-        workers=workers if len(parts) > alone else 1,
-    )
-    with (folder / "pixels").open("wb") as pixels, (folder / "rows").open("w", encoding="utf-8") as rows:
-        for part, batch in zip(parts, batches, strict=True):
-            taken.add(batch, part, pixels, rows)
-            on_progress(ProgressEvent(taken.seen, len(positions)))
-    return taken
-
-
 # --- decisions -----------------------------------------------------------------------------------------------------
 
 
@@ -303,13 +223,13 @@ class _Plan:
 
 
 def _decide(
-    source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, min_images: int
+    source: Source, taken: Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, min_images: int
 ) -> _Plan:
     total = len(taken)
     # before the search for duplicates: an error on too few images needs none
     _check_enough(source, taken, total, 0, min_images)
     same, first = exact_duplicates(taken.digests)
-    pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
+    pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), taken.thumbnails)])
     original = clusters(total, pairs)
     used = original == np.arange(total) if dedupe else np.ones(total, bool)  # the first of each cluster
     _check_enough(source, taken, int(used.sum()), int(total - used.sum()), min_images)
@@ -319,7 +239,7 @@ def _decide(
     group_of, root = _groups(original, person, used)
     names = list(taken.people)
     # a lasting name for each group: the person's, else the digest of its first file, so that more images leave it alone
-    keys = [names[person[i]] if person[i] >= 0 else taken.digests[i].hex() for i in root]
+    keys = [names[person[i]] if person[i] >= 0 else taken.digests[i].tobytes().hex() for i in root]
     split = np.full(total, "", dtype="U8")  # "U8": long enough for every split; "" where not used
     if source.assigned is None:
         split[used] = assign(group_of, keys, splits, seed=seed)
@@ -352,7 +272,7 @@ def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tupl
     return group_of, members[first]
 
 
-def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, min_images: int) -> None:
+def _check_enough(source: Source, taken: Taken, usable: int, duplicates: int, min_images: int) -> None:
     if usable >= min_images:
         return
     reasons = Counter(reason for _, reason, _ in taken.rejected)
@@ -369,7 +289,7 @@ def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, m
 # --- second pass ---------------------------------------------------------------------------------------------------
 
 
-def _second_pass(taken: _Taken, plan: _Plan, writer: FaceSetWriter) -> None:
+def _second_pass(taken: Taken, plan: _Plan, writer: FaceSetWriter) -> None:
     for file, reason, detail in taken.rejected:
         writer.reject(file, reason, detail)
     originals: dict[int, str] = {}  # number -> file of those that have copies

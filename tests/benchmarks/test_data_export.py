@@ -21,12 +21,34 @@ def test_sets_leave_together_and_come_back(bench, paths, tmp_path):
     assert code == 0 and (tmp_path / "pq/data/test-00000-of-00001.parquet").is_file()
 
 
+def test_shards_leave_together_and_come_back(bench, paths, tmp_path):
+    code, out, err = bench(
+        "data",
+        "export",
+        paths[0],
+        "out",
+        "--and",
+        paths[1],
+        "--format",
+        "webdataset",
+        "--images",
+        "webp",
+        "--shard",
+        "1",
+    )
+    assert (code, err) == (0, "") and "6 images in 1 shards of out; bench data prepare webdataset:out reads" in out
+    assert len(resolve(str(tmp_path / "out"), label="forged")) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--format", "parqet"), "did you mean 'parquet'"),
         (("--and", "."), "is not a FaceSet"),
         (("--format", "parquet", "--split", "val"), "no images in split 'val'"),
+        (("--format", "webdataset", "--split", "val"), "no images in split 'val'"),
+        (("--format", "webdataset", "--images", "jpg"), "format of images 'jpg' is not known"),
+        (("--format", "png", "--shard", "3"), "--shard needs --format webdataset, not png"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(bench, paths, tmp_path, arguments, message):

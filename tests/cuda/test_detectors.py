@@ -103,7 +103,7 @@ def test_a_fit_that_continues_from_its_checkpoint_has_the_same_losses(fit, monke
     def interrupted(self):
         step(self)
         if self.progress.step == 25:
-            self._checkpoint()
+            self._save()
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

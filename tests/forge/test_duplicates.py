@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from forge.faces import dedup
-from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, correlate, describe, near_duplicates
+from forge.faces.dedup import (
+    MAX_HAMMING,
+    MIN_CORRELATION,
+    clusters,
+    correlate,
+    describe,
+    exact_duplicates,
+    near_duplicates,
+)
 
 
 def blobs(count, seed=0, side=48):
@@ -113,3 +121,13 @@ def test_different_digits_are_no_copies_but_a_digit_saved_again_is_one():
     Image.fromarray(drawn[7]).save(again, "JPEG", quality=75)
     copied = np.asarray(Image.open(again).convert("RGB"))
     assert near_duplicates(*describe(np.concatenate([drawn, copied[None]]))).tolist() == [[7, 1000]]
+
+
+def test_exact_duplicates_name_the_first_of_their_bytes():
+    rng = np.random.default_rng(0)
+    digests = rng.integers(0, 256, (40, 32), dtype=np.uint8)[rng.integers(0, 40, 100)]
+    digests[::9, :31] = 0  # such that differ in the last byte alone
+    pairs, first = exact_duplicates(digests)
+    seen: dict[bytes, int] = {}
+    assert first.tolist() == [seen.setdefault(digest.tobytes(), i) for i, digest in enumerate(digests)]
+    assert pairs.tolist() == [[at, i] for i, at in enumerate(first) if at != i]

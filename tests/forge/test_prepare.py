@@ -174,7 +174,7 @@ def test_a_label_column_with_a_reserved_name(tmp_path):
 
 
 def test_the_same_set_with_one_worker_or_two(tmp_path, monkeypatch):
-    monkeypatch.setattr("forge.faces.prepare.ALONE", 0)  # a set this small is not worth another process
+    monkeypatch.setattr("forge.faces.taken.ALONE", 0)  # a set this small is not worth another process
     root = photos(tmp_path / "in", 150)
     photo(5).save(root / "zz.jpg", quality=50)
     (root / "labels.csv").write_text("file,hat\n000.png,yes\n")

@@ -73,17 +73,24 @@ def export(
     directory: Annotated[Path, typer.Argument(help="Directory to make.")],
     split: Annotated[str | None, typer.Option("--split", help="Split to use. [default: all]")] = None,
     form: Annotated[
-        str, typer.Option("--format", help="Format: png, or of Hugging Face datasets: huggingface or parquet.")
+        str,
+        typer.Option("--format", help="Format: png, webdataset, or of Hugging Face datasets: huggingface or parquet."),
     ] = "png",
     beside: Annotated[
         list[Path] | None,
         typer.Option("--and", help="Further FaceSet of the dataset, e.g. the forgeries; not with png."),
     ] = None,
+    images: Annotated[
+        str | None, typer.Option("--images", help="Image files of webdataset: png or webp, lossless. [default: png]")
+    ] = None,
+    shard: Annotated[
+        int | None, typer.Option("--shard", min=1, help="Largest shard of webdataset, MiB. [default: 256]")
+    ] = None,
 ) -> None:
-    """Write a set as PNG files and a table, or as a Hugging Face dataset.
+    """Write a set as PNG files and a table, as WebDataset shards, or as a Hugging Face dataset.
 
-    PNG files of forged images carry a mark of where they come from. A dataset has the columns image, label (real or
-    forged), identity, generator, split and the set's labels; it needs the extra: pip install
+    Files of forged images carry a mark of where they come from. A dataset has the columns image, label (real or
+    forged), identity, generator, split and the set's labels; those of Hugging Face need the extra: pip install
     'deepfake-bench[datasets]'.
     """
 

@@ -29,6 +29,7 @@ SOURCES = Registry(
         "celeba": "forge.faces.sources.celeba:CelebASource",
         "digits": "forge.faces.sources.digits:DigitsSource",
         "huggingface": "forge.faces.sources.hugging_face:HuggingFaceSource",
+        "webdataset": "forge.faces.sources.webdataset:WebDatasetSource",
     },
 )
 LAYOUTS = (
@@ -36,6 +37,7 @@ LAYOUTS = (
     "celeba",
     "lfw",
     "huggingface",
+    "webdataset",
 )  # recognised in this order; any other folder is a folder of images
 
 _FILE_REFERENCE = re.compile(r"(.+\.py:\w+)(?::(.+))?")
