@@ -81,12 +81,10 @@ def execute(
     cached: dict[str, Path] = {
         stage.key: store.folder(stage.action, stage.key) for stage in stages if state[stage.key] == "cached"
     }
-    compute = context.compute
-    engine = engine or SerialEngine(store, context, EngineOptions(threads=compute.threads))
-    schedule = Schedule(stages, state, cached, threads=compute.threads, device=compute.device, estimates=estimates)
-    return Driver(
-        schedule, engine or SerialEngine(store, context, EngineOptions(threads=compute.threads)), observer
-    ).run()
+    device = context.compute.device
+    engine = engine or SerialEngine(store, context, EngineOptions(threads=context.compute.threads))
+    schedule = Schedule(stages, state, cached, threads=engine.options.threads, device=device, estimates=estimates)
+    return Driver(schedule, engine, observer).run()
 
 
 class Driver:
@@ -127,6 +125,7 @@ class Driver:
             for stage in self._schedule.reached():
                 self._observer.finished(stage, cached=True, seconds=0.0)
             if interrupted():
+                self._observer.noted("stopping when trainings have saved their checkpoints; Ctrl-C again stops at once")
                 raise KeyboardInterrupt
             if self._schedule.done or self._schedule.stopped:
                 return
@@ -154,6 +153,7 @@ class Driver:
 
     def _take_note(self, event: Event) -> None:
         """Take an event of the engine."""
+        show(self._observer, self._schedule.stage, event)  # first: a failure is noted when its stage has ended
         match event:
             case Finished(key, folder):
                 self._close(key)
@@ -170,7 +170,6 @@ class Driver:
             case Lost(keys, reason):
                 for key in keys:
                     self._lose(key, reason)
-        show(self._observer, self._schedule.stage, event)
 
     def _fail(self, key: str, error: BenchError, *, system: bool = False) -> None:
         self._close(key)

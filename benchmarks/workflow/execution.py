@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.workflow.engines.base import Busy, Event, Failed, Finished, Noted, Progressed, Started, Task, Tell
+from benchmarks.workflow.engines.base import Busy, Event, Failed, Finished, Lost, Noted, Progressed, Started, Task, Tell
 from benchmarks.workflow.environment import describe_environment, peak_memory_mb, reset_peak_memory
 from benchmarks.workflow.observer import Observer
 from benchmarks.workflow.stage import Context, Job, Stage
@@ -66,14 +66,19 @@ def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Ob
 
 
 def show(observer: Observer, stage_of: Callable[[str], Stage], event: Event) -> None:
-    """Tell an observer what an event says; failures and losses are for the driver alone."""
+    """Tell an observer what an event says; what follows from failures and losses, the driver says."""
     match event:
-        case Started(key):
-            observer.started(stage_of(key))
+        case Started(key, worker):
+            observer.started(stage_of(key), worker)
         case Progressed(key, progress):
             observer.progressed(stage_of(key), progress)
         case Finished(key, _, cached, seconds):
             observer.finished(stage_of(key), cached=cached, seconds=seconds)
+        case Failed(key) | Busy(key):
+            observer.ended(stage_of(key))
+        case Lost(keys):
+            for key in keys:
+                observer.ended(stage_of(key))
         case Noted(text):
             observer.noted(text)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +23,7 @@ from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.external_sources import Sides, external_sources, fingerprints, refuse_other_class
 from benchmarks.workflow.planner import ForgedPrint, plan
 from benchmarks.workflow.program import program_digest
+from benchmarks.workflow.run_record import RunRecord, recorded
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
@@ -222,12 +226,28 @@ def execute_run(
     context = Context(planned.source, compute, workers, silent, track, planned.external, planned.forged)
     options = options or EngineOptions(threads=compute.threads)
     implementation = ENGINES.load("serial" if (engine, options.jobs) == ("local", 1) else engine)
-    with leading(context):
-        executed = execute(
-            planned.stages, store, context, observer, implementation(store, context, options), estimates=estimates
-        )
+    runner = implementation(store, context, options)
+    with leading(context), recorded(_record(planned, target, compute, engine, options), store.root, observer) as seen:
+        executed = execute(planned.stages, store, context, seen, runner, estimates=estimates)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.folders, list(executed.failures.values()))
+
+
+def _record(planned: PlannedRun, target: Path, compute: Compute, engine: str, options: EngineOptions) -> RunRecord:
+    now = time.time()
+    return RunRecord(
+        name=planned.settings.name,
+        host=platform.node(),
+        pid=os.getpid(),
+        command=planned.settings.command,
+        report=str(target),
+        engine=engine,
+        jobs=options.jobs,
+        threads=options.threads,
+        device=compute.device,
+        begun=now,
+        updated=now,
+    )
 
 
 def stage_of(results: Results, label: str, *actions: str, seed: int | None = None) -> StageFacts:

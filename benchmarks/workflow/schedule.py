@@ -89,7 +89,8 @@ class Schedule:
         self._reached: list[Stage] = []
         self._fatal: BenchError | None = None
         self._settled: set[str] = set()  # there, lost, or not needed
-        self._heap: list[tuple[float, int, str]] = []
+        # by whether they compute on the device: (-longest path, position in the plan, key)
+        self._ready: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
         self._alone: set[str] = set()  # keys that travel without others: a batch with them was lost
         self._number = {stage.key: number for number, stage in enumerate(stages)}
         self._readers: dict[str, list[Stage]] = {stage.key: [] for stage in stages}
@@ -117,7 +118,7 @@ class Schedule:
     @property
     def done(self) -> bool:
         """Whether nothing is under way and nothing is left to run."""
-        return not self._running and (self._fatal is not None or not self._heap)
+        return not self._running and (self._fatal is not None or not any(self._ready.values()))
 
     @property
     def stopped(self) -> bool:
@@ -141,19 +142,17 @@ class Schedule:
             devices: GPUs that are free: a task that computes takes one of them; None: all share the device.
         """
         tasks: list[Task] = []
-        aside: list[tuple[float, int, str]] = []  # they wait for a device
         free = list(devices or ())
-        while self._fatal is None and self._heap and len(tasks) < room:
-            entry = heapq.heappop(self._heap)
-            stage = self._stages[entry[2]]
-            if devices is None or not stage.computes:
-                tasks.append(self._task(self._batch(stage, room - len(tasks)), self._device))
-            elif free:
-                tasks.append(self._task(self._batch(stage, len(free)), free.pop(0)))
-            else:
-                aside.append(entry)
-        for entry in aside:
-            heapq.heappush(self._heap, entry)
+        while self._fatal is None and len(tasks) < room:
+            waits = devices is not None and not free  # what computes waits for a device
+            heaps = [heap for computes, heap in self._ready.items() if heap and not (computes and waits)]
+            if not heaps:
+                break
+            heap = min(heaps, key=lambda heap: heap[0])
+            stage = self._stages[heapq.heappop(heap)[2]]
+            bound = devices is not None and stage.computes
+            batch = self._batch(stage, len(free) if bound else room - len(tasks), heap)
+            tasks.append(self._task(batch, free.pop(0) if bound else self._device))
         return tasks
 
     def finished(self, key: str, folder: Path) -> None:
@@ -250,17 +249,17 @@ class Schedule:
             return
         before = self._before[stage.key]
         entry = (-self._level[before] if level is None else level, self._number[before], stage.key)
-        heapq.heappush(self._heap, entry)
+        heapq.heappush(self._ready[stage.computes], entry)
 
-    def _batch(self, stage: Stage, room: int) -> list[Stage]:
+    def _batch(self, stage: Stage, room: int, heap: list[tuple[float, int, str]]) -> list[Stage]:
         """Return a stage and, where it is short, others that are ready and short, so that no worker stays idle."""
-        batch, share = [stage], math.ceil((1 + len(self._heap)) / max(1, room))
+        batch, share = [stage], math.ceil((1 + len(heap)) / max(1, room))
         total = self._seconds(stage)
-        while self._heap and len(batch) < share and total < BATCH_SECONDS and self._is_short(batch[-1]):
-            following = self._stages[self._heap[0][2]]
-            if not self._is_short(following) or following.computes != stage.computes:
+        while heap and len(batch) < share and total < BATCH_SECONDS and self._is_short(batch[-1]):
+            following = self._stages[heap[0][2]]
+            if not self._is_short(following):
                 break
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
             batch.append(following)
             total += self._seconds(following)
         return batch

@@ -12,12 +12,16 @@ from forge.core.compute import Compute
 from forge.core.errors import InputError
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent
+from forge.faces.parallel import ordered
 
 STEPS = 40  # of a counting stage
 
 
 class NoDevice(Compute):
     """A device that torch is not imported for."""
+
+    def __post_init__(self):
+        pass
 
     def describe(self):
         return "none"
@@ -90,6 +94,22 @@ def _killed_once(stage, job):
     return {"resumed": True}
 
 
+def _slow(stage, job):
+    """Take long enough to meet others; says from when to when."""
+    begin = time.monotonic()  # of the whole machine
+    time.sleep(0.15)
+    return {"span": [begin, time.monotonic()]}
+
+
+def _source(stage, job):
+    return {"source": job.context.source.words}
+
+
+def _parallel(stage, job):
+    """Read photos in processes of the worker."""
+    return {"read": list(ordered(abs, [-1, -2, -3], workers=2))}
+
+
 def _killed(stage, job):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -139,4 +159,4 @@ def _met(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"met": _met, "counted": _counted, "stuck": _stuck}
+ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel, "met": _met}

@@ -1,26 +1,36 @@
 """The pool of worker processes: results, deaths, interrupts, devices, plug-ins."""
 
+import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_stages
 import pytest
-from fake_stages import NoDevice
+from fake_stages import NoDevice, Scoring, Sum, Training, inputs
 
+from benchmarks.experiment.resolve import resolve
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.terminal import Silent
 from benchmarks.workflow import drive
 from benchmarks.workflow.engines import ENGINES, local
 from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store, read_manifest
 from forge.core.errors import BenchError, InputError
 from forge.core.progress import silent
+from forge.core.registry import allow_files, load_from_file
 
 CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
 
@@ -63,8 +73,9 @@ def test_a_pool_gives_what_one_process_gives(tmp_path):
 
 
 def test_a_stage_whose_worker_is_killed_continues_from_its_checkpoint(tmp_path):
-    stages, notes = fake_stages.grid(("killed once", "")), Notes()
+    stages, notes = fake_stages.grid(("killed once", "parallel")), Notes()
     executed = run(stages, tmp_path, observer=notes)
+    assert facts(executed, stages[1])["read"] == [1, 2, 3]  # a worker may have workers
     assert facts(executed, stages[0])["resumed"] and not executed.failures
     assert notes.lines == [
         "the worker of fake-train a was killed, most likely because memory ran out; it is tried again (2 of 3)"
@@ -172,3 +183,101 @@ def test_no_worker_outlives_a_driver_that_is_killed(drivers, tmp_path):
     driver.kill()
     assert drivers.left(10) == 0
     assert all(int(count.read_text()) > 0 for count in counts)  # saved although nobody was left to tell
+
+
+def test_each_gpu_has_one_computing_stage_at_a_time_and_workers_see_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    context = replace(CONTEXT, compute=NoDevice("cuda", threads=1))
+    stages = [Training(title=f"t{number}", act="slow") for number in range(4)]
+    photos = Scoring(title="photos")
+    stages += [photos, Sum(title="sum", before=inputs(*stages, photos))]
+    executed = run(stages, tmp_path, context=context, devices=("cuda:0", "cuda:1"), jobs=3)
+    seen = [facts(executed, stage) for stage in stages[:4]]
+    assert {each["visible"] for each in seen} == {"3", "5"} and {each["device"] for each in seen} == {"cuda"}
+    for visible in ("3", "5"):
+        spans = sorted(each["span"] for each in seen if each["visible"] == visible)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+class Ran(Notes):
+    """Counts the stages that were computed, not those that were there."""
+
+    def __init__(self):
+        super().__init__()
+        self.ran = []
+
+    def finished(self, stage, *, cached, seconds):
+        if not cached:
+            self.ran.append(stage.title)
+
+
+def test_two_drivers_on_one_store_share_the_work(tmp_path):
+    stages, observers = fake_stages.grid(("slow", "slow")), [Ran(), Ran()]
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(lambda observer: run(stages, tmp_path, observer=observer), observers))
+    assert sorted(observers[0].ran + observers[1].ran) == sorted(stage.title for stage in stages)
+    assert outcomes[0] == outcomes[1] and not outcomes[0].failures
+
+
+class Waiting(Ran):
+    """Says when the run waits for another process, and has done all the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = threading.Event()
+
+    def noted(self, text):
+        super().noted(text)
+        self._look()
+
+    def finished(self, stage, *, cached, seconds):
+        super().finished(stage, cached=cached, seconds=seconds)
+        self._look()
+
+    def _look(self):
+        if self.lines and len(self.ran) == 4:
+            self.waits.set()
+
+
+def test_a_stage_of_another_process_is_waited_for_after_all_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(drive, "LOOK_AGAIN_SECONDS", 0.05)
+    stages, observer, store = fake_stages.grid(), Waiting(), Store(tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        with store.claim(stages[0].key, waiting=lambda: None):
+            outcome = thread.submit(run, stages, tmp_path, observer=observer)
+            assert observer.waits.wait(60) and sorted(observer.ran) == ["b", "b0", "b1", "b2"]
+        assert not outcome.result(60).failures
+    assert observer.lines == ["another process is working on fake-train a; waiting for it"]
+
+
+PLUGIN = """
+class Photos:
+    def __init__(self):
+        self.words = "photos of a plug-in"
+"""
+
+
+def test_a_source_of_a_plug_in_file_reaches_the_workers(tmp_path):
+    file = tmp_path / "photos.py"
+    file.write_text(PLUGIN)
+    allow_files([f"{file}:Photos"], anew=True)
+    source = load_from_file("source", f"{file}:Photos")()
+    stages = fake_stages.grid(("source", ""), scores=1)
+    executed = run(stages, tmp_path / "store", context=replace(CONTEXT, source=source))
+    assert facts(executed, stages[0])["source"] == "photos of a plug-in"
+    file.write_text(f"{PLUGIN}\nraise ValueError('not twice')")  # a worker that cannot import it says so
+    with pytest.raises(BenchError, match=r"a worker process cannot take part in this run \(.*not twice.*--jobs 1"):
+        run(stages, tmp_path / "other", context=replace(CONTEXT, source=source))
+
+
+def test_a_source_that_cannot_travel_is_refused_with_the_remedy(tmp_path):
+    source = SimpleNamespace(read=lambda: None)
+    with pytest.raises(InputError, match=r"the source of this run cannot be sent to other processes .* use --jobs 1"):
+        run(fake_stages.grid(), tmp_path, context=replace(CONTEXT, source=source))
+
+
+def test_context_and_stages_of_a_real_run_are_picklable(tmp_path):
+    planned = prepare_run(resolve(RunRequest(generator="dcgan", detector="dct", preset="smoke")))
+    copies = pickle.loads(pickle.dumps((replace(CONTEXT, source=planned.source), planned.stages)))
+    assert [stage.key for stage in copies[1]] == [stage.key for stage in planned.stages]
+    assert copies[0].source.identity() == planned.source.identity()

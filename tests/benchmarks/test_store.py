@@ -113,7 +113,7 @@ class Watch:
     def planned(self, stages, todo):
         pass
 
-    def started(self, stage):
+    def started(self, stage, worker=""):
         self.events.append(f"start {stage.name}")
 
     def progressed(self, stage, event):
@@ -121,6 +121,9 @@ class Watch:
 
     def finished(self, stage, *, cached, seconds):
         self.events.append(f"{'cached' if cached else 'ran'} {stage.name}")
+
+    def ended(self, stage):
+        self.events.append(f"end {stage.name}")
 
     def noted(self, text):
         self.notes.append(text)

@@ -90,3 +90,38 @@ def test_a_log_tells_speed_and_time_left_once_they_are_known(capsys, monkeypatch
     plain.progressed(Call("train", "gan"), ProgressEvent(1_000, 9_000, "images"))
     plain.progressed(Call("train", "gan"), ProgressEvent(3_000, 9_000, "images"))
     assert capsys.readouterr().out == "  1,000 of 9,000 images  \n  3,000 of 9,000 images, 100/s, 1:00 left  \n"
+
+
+def test_a_tree_shows_all_workers_and_folds_what_does_not_fit(shown):
+    live, text = shown
+    live.started(STAGES[1], "worker 1")
+    live.progressed(STAGES[1], ProgressEvent(50, 100, "images"))
+    live.started(STAGES[2], "worker 2 on cuda:1")
+    printed = text()
+    assert "2 stages under way" in printed and "50 %" in printed
+    assert "worker 1" in printed and "worker 2 on cuda:1" in printed
+    live.finished(STAGES[0], cached=False, seconds=30.0)
+    live.finished(STAGES[1], cached=False, seconds=30.0)
+    live.counts["fit"].ran, live.counts["fit"].seconds, live.counts["fit"].todo = 1, 10.0, 5
+    assert live.left == 20.0  # four fits of ten seconds, two at a time
+    live.ended(STAGES[2])
+    assert "worker 2" not in text()
+    for number in range(60):
+        live.started(Call("fit", f"dct@gan{number}"))
+    printed = text()
+    assert "more under way" in printed and len(printed.splitlines()) <= live.console.height
+
+
+def test_a_log_names_the_stages_whose_progress_it_prints(capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.terminal.PLAIN_SECONDS", 0.0)
+    plain = Plain()
+    plain.started(STAGES[0])
+    plain.progressed(STAGES[0], ProgressEvent(1, 4))
+    plain.started(STAGES[1])
+    plain.progressed(STAGES[1], ProgressEvent(2, 4))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("  1 of 4 images") and lines[3].startswith("  train gan: 1 of 4")
+    assert lines[4].startswith("  train dcgan: 2 of 4")
+    plain.ended(STAGES[0])
+    plain.progressed(STAGES[1], ProgressEvent(3, 4))
+    assert len(capsys.readouterr().out.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forge.core.errors import UnknownNameError
 from forge.core.registry import Registry
 
 ENGINES = Registry(
@@ -14,3 +15,14 @@ ENGINES = Registry(
         "slurm": "benchmarks.workflow.engines.slurm:SlurmEngine",
     },
 )
+
+
+def known_engine(name: str) -> str:
+    """Return the name of an engine; "local" where none is given.
+
+    Raises:
+        UnknownNameError: nothing has this name; carries all names.
+    """
+    if name and name not in ENGINES.names():
+        raise UnknownNameError("engine", name, ENGINES.names())
+    return name or "local"
