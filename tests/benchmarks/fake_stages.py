@@ -159,11 +159,4 @@ def _met(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {
-    "counted": _counted,
-    "met": _met,
-    "stuck": _stuck,
-    "slow": _slow,
-    "source": _source,
-    "parallel": _parallel,
-}
+ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel, "met": _met}

@@ -110,3 +110,48 @@ def test_twenty_kills_of_a_tiny_run_give_its_results(tmp_path):
     for name in ("results.csv", "scores.parquet"):
         files = [tmp_path / f"{run}-reports" / "killed" / name for run in ("whole", "killed")]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+RAY_SCRIPT = """
+import sys
+from pathlib import Path
+import fake_stages, test_ray_engine
+test_ray_engine.run(fake_stages.grid(("counted", "counted"), scores=1), Path(sys.argv[1]))
+"""
+
+
+def test_twenty_kills_of_workers_of_ray_change_no_result(tmp_path):
+    paths = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
+    context = Context(None, fake_stages.NoDevice("cpu", threads=1), 1, silent)
+    killed, texts, rounds = 0, set(), 0
+    while killed < KILLS:
+        rounds += 1
+        attacker = Attacker(
+            [sys.executable, "-c", RAY_SCRIPT, str(tmp_path / str(rounds))], {"PYTHONPATH": paths}, 0, 2
+        )
+        driver = subprocess.Popen(attacker.command, env=os.environ | attacker.environment, start_new_session=True)
+        while driver.poll() is None:
+            busy = [each for each in attacker.processes() if _command(each).startswith(b"ray::_work")]
+            if busy and killed < KILLS:
+                time.sleep(attacker.random.uniform(*attacker.between))
+                victim = attacker.random.choice(busy)
+                if _command(victim).startswith(b"ray::_work"):
+                    os.kill(victim, signal.SIGKILL)
+                    killed += 1
+            time.sleep(0.1)
+        deadline = time.monotonic() + 10
+        while attacker.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert driver.returncode == 0 and not attacker.processes()
+        # a stage that was killed three times is left out; the same command computes it
+        stages = fake_stages.grid(("counted", "counted"), scores=1)
+        executed = drive.execute(stages, Store(tmp_path / str(rounds)), context, Silent())
+        texts.add((executed.report / "text").read_text())
+        print(f"round {rounds}: {killed} kills")
+    assert texts == {"sum(a(),b(),a0(a()),b0(b()))"}
+
+
+def _command(process):
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""

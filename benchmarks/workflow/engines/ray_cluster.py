@@ -25,6 +25,7 @@ from forge.core.errors import InputError, quoted
 
 LOCAL_STORE_BYTES = 200 << 20  # keys and small facts pass through it; results lie in the store
 CONNECT_SECONDS = 5.0
+_PREFIX = "bench-ray-"  # of the folder of a cluster of its own, before the id of this process
 _PORT = 6379  # of Ray's head node, where an address names none
 
 
@@ -60,7 +61,7 @@ class RayCluster:
             undo.callback(ray.shutdown)
             try:
                 ray.init(configure_logging=False, log_to_driver=False, **options)
-            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            except Exception as error:  # a plain one where a node takes more than 30 s to start
                 raise InputError(self._refusal(error)) from error
             self._undo = undo.pop_all()
         return self
@@ -74,7 +75,9 @@ class RayCluster:
 
     def _of_its_own(self, undo: ExitStack) -> dict[str, Any]:
         # short: the path of a socket below it has at most 107 characters
-        folder = Path(tempfile.mkdtemp(prefix="bench-ray-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        parent = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
+        _tidy(parent)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         undo.enter_context(_environment({"OMP_NUM_THREADS": str(self._threads)}))  # its workers inherit it
         return {
@@ -128,6 +131,14 @@ def _refuse_silence(address: str) -> None:
             f"nobody listens at --ray-address {address} ({error}); `ray start --head` on that machine prints its "
             "address, and without the option a cluster of this machine alone is started"
         ) from error
+
+
+def _tidy(parent: Path) -> None:
+    """Remove the folders of clusters whose process was killed (Linux)."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        owner = Path("/proc") / folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.parent.is_dir() and not owner.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of another user: nothing happens
 
 
 @contextmanager

@@ -176,8 +176,9 @@ class RayEngine(Engine):
             except _LOST as error:
                 self._listener.lost(number, _reason(error), tell)
             except ray.exceptions.RayError as error:  # e.g. its environment could not be made
-                text = quoted(" ".join(str(error).split()))
-                self._listener.failed(number, InputError(f"Ray could not run a task: {text}"), tell)
+                cause = getattr(error, "cause", None) or error
+                text = quoted(" ".join(str(cause).split()))
+                self._listener.failed(number, InputError(f"a worker of Ray could not run its task: {text}"), tell)
             else:
                 self._listener.answered(number, answer, tell)
 

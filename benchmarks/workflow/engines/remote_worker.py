@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from benchmarks.workflow.engines.base import Event, Failed, Finished, Lost, Note
 from benchmarks.workflow.engines.event_log import SUFFIX, EventWriter
 from benchmarks.workflow.engines.site import Site
 from benchmarks.workflow.engines.travel import MB, pack, size_of, unpack
+from benchmarks.workflow.engines.worker import noting
 from benchmarks.workflow.execution import run_task
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import Store
@@ -73,15 +75,16 @@ def work(number: str, task: Task, site: Site, context: bytes, packages: Packages
     given: Context = pickle.loads(context)
     # processes that read photos are counted with the task's processors
     given = replace(given, workers=max(1, min(given.workers, task.threads)))
-    name = socket.gethostname()
-    if log is not None:
-        run_task(task, Store(site.store), given, tell, worker=name)
-        return Answer(tuple(ends), tuple(notes))
-    store = Store(site.elsewhere)
-    try:
-        run_task(_brought(task, store, packages), store, given, tell, worker=name)
-    except BenchError as error:  # of an input
-        ends += [Failed(key, error, system=isinstance(error.__cause__, OSError)) for key in keys]
+    with warnings.catch_warnings():  # undone at the end: this process may run other tasks
+        warnings.showwarning = noting(tell)
+        if log is not None:
+            run_task(task, Store(site.store), given, tell, worker=socket.gethostname())
+            return Answer(tuple(ends), tuple(notes))
+        store = Store(site.elsewhere)
+        try:
+            run_task(_brought(task, store, packages), store, given, tell, worker=socket.gethostname())
+        except BenchError as error:  # of an input
+            ends += [Failed(key, error, system=isinstance(error.__cause__, OSError)) for key in keys]
     return _packed(task, ends, tuple(notes), site)
 
 

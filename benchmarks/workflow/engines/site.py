@@ -58,7 +58,10 @@ class Site:
         """Return why this process cannot work for the run, as the end of "the worker …"; None: it can."""
         name = socket.gethostname()
         if our_program() != self.program:
-            return f"on {name} has another version of this program; install the same one there"
+            return (
+                f"on {name} has another version of this program, which would compute something else; install the same "
+                "one there, and edit no file of it while a run is under way"
+            )
         for path, digest in self.allowed.items():
             if not path.is_file() or digest_file(path) != digest:
                 return f"on {name} does not see {path} as it is here; plug-ins lie on a path that all machines share"

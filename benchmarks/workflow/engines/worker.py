@@ -79,7 +79,7 @@ def work(connection: Connection, setup: Setup) -> None:
     except Exception as error:  # noqa: BLE001 - whatever a plug-in raises: the driver says it
         tell.send(Refused(f"{type(error).__name__}: {error}"))
         return
-    warnings.showwarning = _noting(tell)
+    warnings.showwarning = noting(tell)
     tell.send(Ready())
     with suppress(KeyboardInterrupt, EOFError, OSError):  # told to stop, or the driver is gone
         while (task := connection.recv()) is not None:
@@ -127,7 +127,7 @@ class _Pipe:
             self._connection.send(message)
 
 
-def _noting(tell: Tell) -> Callable[..., None]:
+def noting(tell: Tell) -> Callable[..., None]:
     """Return what takes the place of `warnings.showwarning`: the driver shows what the bench warns of."""
     show = warnings.showwarning
 

@@ -26,6 +26,8 @@ WRONG = [
     (("run", "-g", "dcgan", "-d", "plugin.py:NotADetector", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
     (("run", "-g", "plugin.py:NotADetector", "-d", "dct", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
     (("run", "-g", "dcgan", "-d", "dct", "--engine", "loca"), "'loca'", "did you mean 'local'?"),
+    (("run", "-g", "dcgan", "-d", "dct", "--slurm", "gpu"), "'gpu'", "is not NAME=VALUE,…"),
+    (("run", "-g", "dcgan", "-d", "dct", "--ray-address", "auto"), "--ray-address", "is of --engine ray"),
     (("run", "-g", "dcgan", "-d", "dct", "--jobs", "0"), "--jobs", "greater than or equal to 1"),
     (("run", "none.yaml"), "none.yaml", "cannot be read"),
     (("init", "a b"), "'a b'", "try bench init a-b"),
