@@ -11,7 +11,7 @@ from forge.faces.crop import CROPS, Face, FaceCrop, finder_for
 from forge.faces.imaging.decode import Unusable, decode
 from forge.faces.sources.base import Source
 from forge.faces.sources.clips import FrameItem, file_version, frame_times
-from forge.faces.tracks import BUFFER, GAP, JITTER, MIN_OVERLAP, SHORT, VERSION, WINDOW, ClipTracks, tracks_of
+from forge.faces.tracks import BUFFERS, GAP, JITTER, MIN_OVERLAP, SHORT, VERSION, WINDOW, ClipTracks, tracks_of
 
 SEARCH_SIDE = 320  # pixels of the longest side in which faces are searched, twice those of photos: faces are smaller
 _AT_ONCE = 8  # frames; bounds the memory
@@ -65,7 +65,7 @@ def describe_tracks() -> dict[str, Any]:
     return {
         "version": VERSION,
         "detector_side": SEARCH_SIDE,
-        "buffer": BUFFER,
+        "buffers": list(BUFFERS),
         "overlap": MIN_OVERLAP,
         "gap": GAP,
         "window": WINDOW,

@@ -2,10 +2,11 @@
 
 A track takes in each frame the box that overlaps its last one most (intersection over union), as SORT does (Bewley et
 al.: Simple Online and Realtime Tracking. ICIP 2016), and ends after some frames without one. Sampled frames lie up to
-seconds apart, so that boxes are enlarged before they are compared, which keeps a moving face in its track (Yang et al.:
-Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching Space.
-WACV 2023). The longest track stands for the clip, as in the preparation of FTCN (Zheng et al.: Exploring Temporal
-Coherence for More General Video Face Forgery Detection. ICCV 2021, `find_longest`).
+seconds apart, so that boxes are enlarged before they are compared, which keeps a moving face in its track: first by a
+little, then by more for the tracks and faces that are left (Yang et al.: Hard to Track Objects with Irregular Motions
+and Similar Appearances? Make It Easier by Buffering the Matching Space. WACV 2023). The longest track stands for the
+clip, as in the preparation of FTCN (Zheng et al.: Exploring Temporal Coherence for More General Video Face Forgery
+Detection. ICCV 2021, `find_longest`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from forge.faces.crop import Face
 
 VERSION = 1  # raise it when other boxes or tracks come out
-BUFFER = 0.25  # of a box's width and height, added on each side before boxes are compared
+BUFFERS = (0.25, 0.75)  # of a box's width and height, added on each side before boxes are compared: two rounds
 MIN_OVERLAP = 0.3  # of the enlarged boxes, SORT's minimum
 GAP = 2  # sampled frames in a row that a track may miss
 WINDOW = 5  # frames of a track whose median is its box
@@ -88,31 +89,36 @@ def linked_faces(frames: Sequence[Sequence[Face]]) -> list[Track]:
     tracks: list[dict[int, Face]] = []
     for number, faces in enumerate(frames):
         alive = [track for track in tracks if number - max(track) <= GAP + 1]
-        pairs = [
-            (overlap(track[max(track)].edges, face.edges), i, k)
-            for i, track in enumerate(alive)
-            for k, face in enumerate(faces)
-        ]
-        taken: set[int] = set()
-        extended: set[int] = set()
-        # by overlap; of equal ones the earlier track and the more prominent face
-        for shared, i, k in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-            if shared >= MIN_OVERLAP and i not in extended and k not in taken:
-                alive[i][number] = faces[k]
-                extended.add(i)
-                taken.add(k)
-        tracks += [{number: face} for k, face in enumerate(faces) if k not in taken]
+        last = [track[max(track)] for track in alive]
+        partner: dict[int, int] = {}  # face -> track
+        for buffer in BUFFERS:
+            pairs = [
+                (overlap(before.edges, face.edges, buffer), i, k)
+                for i, before in enumerate(last)
+                for k, face in enumerate(faces)
+                if i not in partner.values() and k not in partner
+            ]
+            # by overlap; of equal ones the earlier track and the more prominent face
+            for shared, i, k in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
+                if shared >= MIN_OVERLAP and i not in partner.values() and k not in partner:
+                    partner[k] = i
+        for k, face in enumerate(faces):
+            if k in partner:
+                alive[partner[k]][number] = face
+            else:
+                tracks.append({number: face})
     return [Track(track) for track in tracks]
 
 
-def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the intersection over union of two boxes, 0..1, each first enlarged by `BUFFER`.
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64], buffer: float) -> float:
+    """Return the intersection over union of two boxes, 0..1, each first enlarged.
 
     Args:
         a: left, top, right and lower edge, float64 [4].
         b: likewise.
+        buffer: of width and height, added on each side.
     """
-    a, b = _buffered(a), _buffered(b)
+    a, b = _buffered(a, buffer), _buffered(b, buffer)
     width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     if width <= 0 or height <= 0:
         return 0.0
@@ -151,8 +157,8 @@ def _face(values: NDArray[np.float64]) -> Face:
     return Face((left, top, right, lower), values[4:].reshape(5, 2), values[:4])
 
 
-def _buffered(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    more = BUFFER * (box[2:] - box[:2])
+def _buffered(box: NDArray[np.float64], buffer: float) -> NDArray[np.float64]:
+    more = buffer * (box[2:] - box[:2])
     return np.concatenate([box[:2] - more, box[2:] + more])
 
 

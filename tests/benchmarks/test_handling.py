@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks.evaluation.audits import handling, learners
+from benchmarks.evaluation.audits import handling, learners, periods
 from benchmarks.evaluation.audits.file_cues import FileCues, measure
 from benchmarks.evaluation.audits.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
@@ -134,7 +134,7 @@ def test_a_shifted_grid_is_told_from_an_aligned_one():
 
 def test_grids_of_many_qualities_are_named_together(real):
     table = real.table.assign(jpeg_quality=range(40, 40 + COUNT))
-    finding = handling.handling(real, FileCues(table, real.corners))
+    finding = handling.handling(real, FileCues(table, real.corners, real.periods))
     assert "a grid of some quality in 0 % of real, 100 % of forged" in finding.sentence
 
 
@@ -205,6 +205,65 @@ def test_files_that_were_halved_and_enlarged_are_named_by_their_own_pixels():
     assert "do not give the class away" in handling.content(small[:24], small[24:], files=(files[0], files[0])).sentence
 
 
+def reduced(pixels):
+    return np.asarray(Image.fromarray(pixels).resize((72, 72), Image.Resampling.LANCZOS))
+
+
+def jpeg_then_reduced(pixels):
+    return reduced(opened(stored(pixels, "JPEG", quality=60)))
+
+
+def test_jpeg_that_was_resized_is_told_by_the_period_of_its_blocks():
+    changes = (reduced, jpeg_then_reduced, jpeg_then_reduced)
+    plain, coded, others = (
+        np.stack([periods.spectrum(change(photo(i + COUNT * side, 96))) for i in range(COUNT)])
+        for side, change in enumerate(changes)
+    )
+    label = np.repeat([False, True], COUNT)
+    value, interval = handling.judge_apart(label, np.concatenate([plain, coded]), periods.learn_period, level=0.9998)
+    assert value > 0.95 and interval.low > 0.5
+    period, forged = periods.period_of(np.concatenate([plain, coded]), label)
+    assert forged and 6 / period == pytest.approx(round(6 / period), abs=0.05)  # 8 pixels at 72 / 96, or a part
+    assert not periods.period_of(np.concatenate([coded, plain]), label)[1]
+    value, interval = handling.judge_apart(label, np.concatenate([coded, others]), periods.learn_period, level=0.9998)
+    assert interval.low <= 0.5
+
+
+def test_periods_of_files_are_named_and_fail_nothing(real):
+    images = np.stack([photo(i) for i in range(2 * COUNT)])  # of which nothing is told
+    coded = cues(range(COUNT, 2 * COUNT), jpeg_once)
+    finding = handling.content(images[:COUNT], images[COUNT:], files=(real, coded))
+    words = r"periodic grid of the files \(AUC .*, every \d\.\d pixels or a multiple in forged files: JPEG blocks"
+    assert finding.passed is None and re.search(words, finding.sentence), finding.sentence
+
+
+def test_a_spectrum_has_the_waves_of_a_grid_and_nothing_elsewhere():
+    blocks = np.kron(np.random.default_rng(0).integers(0, 256, (32, 32, 1)), np.ones((6, 6, 3))).astype(np.uint8)
+    strength = periods.spectrum(blocks)
+    waves = periods.FREQUENCIES[strength > 1]
+    # edges every 6 pixels: 1/6 and 2/6
+    assert {round(6 * float(wave)) for wave in waves} == {1, 2}
+    assert np.abs(6 * waves - np.round(6 * waves)).max() < 0.15
+    assert not periods.spectrum(np.full((40, 60, 3), 90, np.uint8)).any()
+    features = np.stack([strength, np.zeros_like(strength)] * 4)
+    period, forged = periods.period_of(features, np.array([True, False] * 4))
+    assert forged and 6 / period == pytest.approx(round(6 / period), abs=0.05)
+
+
+def test_what_is_chosen_among_hundreds_is_tested_on_others():
+    rng = np.random.default_rng(0)
+    label = np.repeat([False, True], 60)
+    called = [0, 0]
+    for _ in range(40):
+        features = rng.normal(0, 1, (120, len(periods.FREQUENCIES)))
+        value, interval = handling.judge_apart(label, features, periods.learn_period, level=0.95)
+        called[value < 0.5] += not interval.low <= 0.5 <= interval.high
+    assert sum(called) <= 6  # 5 % of 40, and chance
+    one_clip = np.array(["a"] * 60 + ["b"] * 60, dtype=object)
+    value, interval = handling.judge_apart(label, features, periods.learn_period, level=0.95, groups=one_clip)
+    assert value == 0.5 and interval.low <= 0.5 <= interval.high
+
+
 def test_colour_and_mean_image_are_named():
     base = np.stack([photo(i) for i in range(2 * COUNT)])
     tinted, moved = base[COUNT:].copy(), base[COUNT:].copy()
@@ -218,6 +277,7 @@ def test_cues_are_read_as_they_were_stored(real, tmp_path):
     real.save(tmp_path)
     again = FileCues.load(tmp_path)
     assert again.table.equals(real.table) and np.array_equal(again.corners, real.corners)
+    assert np.array_equal(again.periods, real.periods)
 
 
 def test_files_that_cannot_be_decoded_are_left_out():

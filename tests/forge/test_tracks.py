@@ -30,14 +30,24 @@ def lefts(track):
 def test_the_overlap_is_that_of_enlarged_boxes():
     a, b = face(0).edges, face(60).edges
     # 150 px wide each, 90 shared
-    assert overlap(a, b) == pytest.approx(90 / 210) == overlap(b, a)
-    assert overlap(a, a) == 1 and overlap(a, face(150).edges) == 0 and overlap(a, face(0, 400).edges) == 0
+    assert overlap(a, b, 0.25) == pytest.approx(90 / 210) == overlap(b, a, 0.25)
+    assert overlap(a, b, 0.75) == pytest.approx(190 / 310) and overlap(a, b, 0) == pytest.approx(40 / 160)
+    assert overlap(a, a, 0.25) == 1
+    assert overlap(a, face(150).edges, 0.25) == 0 == overlap(a, face(0, 400).edges, 0.25)
 
 
 def test_each_face_goes_with_the_track_that_it_overlaps_most_whatever_their_order():
     frames = [[face(0), face(140)], [face(150), face(20)], [face(40), face(160)]]
     first, second = linked_faces(frames)
     assert lefts(first) == {0: 0, 1: 20, 2: 40} and lefts(second) == {0: 140, 1: 150, 2: 160}
+
+
+def test_a_face_that_moves_far_stays_in_its_track_where_no_other_is_near():
+    assert len(linked_faces([[face(0)], [face(130)], [face(260)]])) == 1
+    assert len(linked_faces([[face(0)], [face(140)]])) == 2  # further than 1.35 of its width
+    # the face that stands still keeps its track; the one that moved takes what is left
+    first, second = linked_faces([[face(0), face(220)], [face(120), face(5)]])
+    assert lefts(first) == {0: 0, 1: 5} and lefts(second) == {0: 220, 1: 120}
 
 
 def test_a_track_bridges_a_short_gap_and_never_takes_another_face():

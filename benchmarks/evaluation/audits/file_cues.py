@@ -1,4 +1,4 @@
-"""Handling cues of an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
+"""Handling cues of an image file: JPEG grids, periods, clipped levels, borders, corner marks, grey colour, metadata.
 
 These cues depend on how a file was saved, cropped, marked or converted, and not on its content. They are
 measured on the file's own pixels, before a photo is cropped and resized for a detector. So is fine detail, which
@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.evaluation.audits.periods import spectrum
 from detect.features.jpeg import visible_grid
 from forge.faces.imaging.decode import Decoded, Unusable, decode
 from forge.faces.imaging.luma import LUMA
@@ -39,26 +40,32 @@ class FileCues:
     Attributes:
         table: one row per image, see `_row`, and `GRID_COLUMNS`.
         corners: uint8 [n, 4, CORNER, CORNER, 3]: top left, top right, bottom left, bottom right.
+        periods: how much each file repeats at each frequency, float32 [n, frequencies], see `periods.spectrum`.
     """
 
     table: pd.DataFrame
     corners: Images
+    periods: NDArray[np.float32]
 
     def save(self, folder: Path) -> None:
-        """Write file-cues.parquet and corners.npy."""
+        """Write file-cues.parquet, corners.npy and periods.npy."""
         self.table.to_parquet(folder / "file-cues.parquet", index=False)
         np.save(folder / "corners.npy", self.corners)
+        np.save(folder / "periods.npy", self.periods)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(pd.read_parquet(folder / "file-cues.parquet"), np.load(folder / "corners.npy"))
+        arrays = (np.load(folder / f"{name}.npy") for name in ("corners", "periods"))
+        return cls(pd.read_parquet(folder / "file-cues.parquet"), *arrays)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Join the cues of several chunks of files, in order."""
         table = pd.concat([part.table for part in parts], ignore_index=True)
-        return cls(table, np.concatenate([part.corners for part in parts]))
+        return cls(
+            table, np.concatenate([part.corners for part in parts]), np.concatenate([part.periods for part in parts])
+        )
 
 
 def measure(items: Iterable[Item]) -> FileCues:
@@ -68,7 +75,7 @@ def measure(items: Iterable[Item]) -> FileCues:
         items: images of at least 16 x 16 pixels.
     """
     # crops are kept until the end: their grids are looked for together, in batches of equal shape
-    rows, corners, crops = [], [], []
+    rows, corners, crops, periods = [], [], [], []
     for item in items:
         try:
             decoded = decode(item.read())
@@ -78,9 +85,10 @@ def measure(items: Iterable[Item]) -> FileCues:
         rows.append(_row(decoded, pixels))
         corners.append(_corners(pixels))
         crops.append(_crop(pixels))
+        periods.append(spectrum(pixels))
     table = pd.DataFrame(rows)
     table[GRID_COLUMNS] = _grids(crops)
-    return FileCues(table, np.stack(corners))
+    return FileCues(table, np.stack(corners), np.stack(periods))
 
 
 def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:

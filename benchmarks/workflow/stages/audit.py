@@ -38,7 +38,7 @@ class Audit(Stage):
     """
 
     action = "audit"
-    VERSION = 6
+    VERSION = 7
     optional = True
     computes = False
 

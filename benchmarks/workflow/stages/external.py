@@ -36,7 +36,7 @@ class External(FaceStage):
     """
 
     action = "external"
-    VERSION = 4
+    VERSION = 5
     optional = True
     computes = False
 
