@@ -135,7 +135,8 @@ def _detector(
 ) -> NetworkDetector[Any]:
     """Make the detector with random weights, but for those of its backbone."""
     implementation: type[NetworkDetector[Any]] = DETECTORS.load(importer.detector or name)
-    given = {} if backbone is None else {"weights": str(backbone)}
+    given: dict[str, Any] = {} if backbone is None else {"weights": str(backbone)}
+    given |= {} if importer.window is None else {"window": importer.window}
     settings = implementation.Settings.model_validate(
         {"input_size": importer.input_size, **importer.settings(tensors), **given}
     )

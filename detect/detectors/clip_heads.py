@@ -12,16 +12,16 @@ from torch.nn.functional import interpolate
 
 from detect.detectors.network import NetworkDetector, channel_values
 from detect.layers.backbones import make_backbone
-from detect.layers.crops import centre
+from detect.layers.crops import centre, framed
 from detect.layers.exact import ExactLinear
 from detect.layers.frozen import BackboneWeights, FrozenNetwork
-from detect.training.settings import NetworkSettings, with_defaults
+from detect.training.settings import WindowSettings, with_defaults
 from forge.core.errors import InputError, quoted
 
 SIDE = 224  # pixels of CLIP's images where no other size is asked for
 
 
-class ClipHeadSettings(NetworkSettings):
+class ClipHeadSettings(WindowSettings):
     """Settings of a head on CLIP."""
 
     weights: BackboneWeights = Field(
@@ -159,7 +159,7 @@ class Univfd(NetworkDetector[ClipHeadSettings]):
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] into the middle window, or where that is larger the enlarged image, normalised."""
-        inputs = centre(pixels, self.side).permute(0, 3, 1, 2).float()
+        inputs = centre(framed(pixels, self.settings.window), self.side).permute(0, 3, 1, 2).float()
         if inputs.shape[-1] != self.side:
             inputs = interpolate(inputs, size=(self.side, self.side), mode="bicubic", antialias=True).clamp(0, 255)
         mean, std = channel_values(self.mean, inputs.device), channel_values(self.std, inputs.device)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from detect.detectors.network import NetworkDetector
 from detect.features.residuals import median_residual
+from detect.layers.crops import framed
 from detect.layers.exact import ExactLinear
-from detect.training.settings import NetworkSettings, with_defaults
+from detect.training.settings import WindowSettings, with_defaults
 
 
 class TwoScales(nn.Module):
@@ -103,7 +104,7 @@ def _stage(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(Block(before, after, 2), Block(after, after, 1))
 
 
-class FerretSettings(NetworkSettings):
+class FerretSettings(WindowSettings):
     """Settings of FerretNet."""
 
     width: int = Field(
@@ -139,3 +140,7 @@ class FerretNet(NetworkDetector[FerretSettings]):
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network."""
         return FerretNetwork(self.settings.width)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 [N, H, W, 3] into the network's input, of the middle window where one was set."""
+        return super().prepare(framed(pixels, self.settings.window))

@@ -8,8 +8,8 @@ from torch.nn.functional import interpolate
 from detect.detectors.network import NetworkDetector
 from detect.detectors.npr import NprNetwork
 from detect.features.residuals import diagonal_details
-from detect.layers.crops import centre
-from detect.training.settings import NetworkSettings, with_defaults
+from detect.layers.crops import centre, framed
+from detect.training.settings import WindowSettings, with_defaults
 
 WINDOW = 256  # pixels of the crop
 
@@ -25,7 +25,7 @@ class SafeNetwork(NprNetwork):
         return interpolate(diagonal_details(inputs), size=inputs.shape[-2:], mode="bilinear", antialias=True)
 
 
-class Safe(NetworkDetector[NetworkSettings]):
+class Safe(NetworkDetector[WindowSettings]):
     """Wavelet details of crops into the front half of ResNet50: what resizing would smooth away is kept."""
 
     family = "safe"
@@ -39,7 +39,7 @@ class Safe(NetworkDetector[NetworkSettings]):
     )
     # the authors' script: AdamW, learning rate 1e-2 for 256 images of which a step has 128
     Settings = with_defaults(
-        NetworkSettings,
+        WindowSettings,
         epochs=20,
         batch=128,
         optimizer="adamw",
@@ -58,4 +58,4 @@ class Safe(NetworkDetector[NetworkSettings]):
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] into values in 0..1 of the middle 256 px."""
-        return super().prepare(centre(pixels, WINDOW))
+        return super().prepare(centre(framed(pixels, self.settings.window), WINDOW))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
@@ -12,7 +16,12 @@ from detect.layers.exact import ExactLinear
 from detect.training.settings import NetworkSettings, with_defaults
 
 WIDTH = 8
-DIAGONAL = ((0.0, 1.0, 2.0), (-1.0, 0.0, 1.0), (-2.0, -1.0, 0.0))  # Sobel's gradient towards the lower left
+Diagonal = Literal["left", "right"]
+# Sobel's gradients along the diagonals, as the authors name them
+DIAGONALS: Mapping[Diagonal, tuple[tuple[float, ...], ...]] = {
+    "left": ((0.0, 1.0, 2.0), (-1.0, 0.0, 1.0), (-2.0, -1.0, 0.0)),
+    "right": ((-2.0, -1.0, 0.0), (-1.0, 0.0, 1.0), (0.0, 1.0, 2.0)),
+}
 
 
 class _Block(nn.Module):
@@ -33,15 +42,18 @@ class TinyLadedaNetwork(nn.Module):
     """Gradient image, 1 x 1 and 3 x 3 convolutions twice, mean over patches, one logit. 1,297 parameters.
 
     Modules are named as in the published weights, so that these load as they are.
+
+    Args:
+        diagonal: along which the gradient is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, diagonal: Diagonal = "left") -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, WIDTH, 1, bias=False), nn.Conv2d(WIDTH, WIDTH, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTH, momentum=0.001)
         self.layer1 = nn.Sequential(_Block())
         self.fc = ExactLinear(WIDTH, 1)
-        kernel = torch.tensor(DIAGONAL).expand(3, 1, 3, 3).clone()
+        kernel = torch.tensor(DIAGONALS[diagonal]).expand(3, 1, 3, 3).clone()
         self.register_buffer("gradient", kernel, persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -61,7 +73,17 @@ class TinyLadedaNetwork(nn.Module):
         return logits
 
 
-class TinyLadeda(NetworkDetector[NetworkSettings]):
+class TinyLadedaSettings(NetworkSettings):
+    """Settings of Tiny-LaDeDa."""
+
+    diagonal: Diagonal = Field(
+        "left",
+        exclude_if=lambda diagonal: diagonal == "left",
+        description="of the gradient image: left or right, which is the default of the authors' code",
+    )
+
+
+class TinyLadeda(NetworkDetector[TinyLadedaSettings]):
     """Four convolutions that judge small patches of a gradient image; the score of an image is their mean."""
 
     family = "tiny-ladeda"
@@ -71,13 +93,13 @@ class TinyLadeda(NetworkDetector[NetworkSettings]):
         "paper: resized to 256 px"
     )
     Settings = with_defaults(
-        NetworkSettings, epochs=100, batch=64, learning_rate=2e-4, warmup=0, clip=None, patience=15, shift=0
+        TinyLadedaSettings, epochs=100, batch=64, learning_rate=2e-4, warmup=0, clip=None, patience=15, shift=0
     )
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network."""
-        return TinyLadedaNetwork()
+        return TinyLadedaNetwork(self.settings.diagonal)
 
     def pixel_logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Compute the logits of patches, float32 [N, h, w]."""

@@ -37,9 +37,10 @@ UNIVFD = Importer(
     seen=lambda file: ("progan", "lsun"),
     marks={"weight": (1, 768), "bias": (1,)},
     input_size=224,
+    window=224,
     resolution=224,
     backbone=_CLIP,
-    preprocessing="the middle 224 px; smaller images are enlarged to it",
+    preprocessing="the middle 224 px, never resized; smaller images in a black frame",
 )
 RINE = Importer(
     _read_head,
@@ -50,7 +51,8 @@ RINE = Importer(
     marks={"alpha": None, "proj1.1.weight": None, "proj2.1.weight": None, "head.6.weight": None},
     settings=_rine_settings,
     input_size=224,
+    window=224,
     resolution=224,
     backbone=_CLIP,
-    preprocessing="the middle 224 px; smaller images are enlarged to it",
+    preprocessing="the middle 224 px, never resized; smaller images in a black frame",
 )

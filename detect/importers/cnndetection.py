@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from detect.importers.importer import Importer, Reported
+from detect.importers.importer import Importer, accuracies_and_precisions
 
 _SOURCE = "README of PeterWang512/CNNDetection, without cropping"
-
-
-def _reported(weights: str, *values: tuple[str, float, float]) -> tuple[Reported, ...]:
-    return tuple(
-        Reported(test_set, metric, value, _SOURCE, weights)
-        for test_set, accuracy, precision in values
-        for metric, value in (("accuracy", accuracy), ("AP", precision))
-    )
 
 
 CNNDETECTION = Importer(
@@ -24,7 +16,8 @@ CNNDETECTION = Importer(
     detector="resnet50",
     input_size=None,
     preprocessing="none: never resized",
-    reported=_reported(
+    reported=accuracies_and_precisions(
+        _SOURCE,
         "blur_jpg_prob0.5.pth",
         ("ProGAN", 1.0, 1.0),
         ("StyleGAN", 0.775, 0.993),
@@ -36,7 +29,8 @@ CNNDETECTION = Importer(
         ("StyleGAN2", 0.724, 0.991),
         ("Whichfaceisreal", 0.752, 1.0),
     )
-    + _reported(
+    + accuracies_and_precisions(
+        _SOURCE,
         "blur_jpg_prob0.1.pth",
         ("ProGAN", 1.0, 1.0),
         ("StyleGAN", 0.902, 0.998),

@@ -31,6 +31,15 @@ class Reported:
     weights: str = ""
 
 
+def accuracies_and_precisions(source: str, weights: str, *values: tuple[str, float, float]) -> tuple[Reported, ...]:
+    """Return two figures a test set from (test set, accuracy, average precision); see `Reported`."""
+    return tuple(
+        Reported(test_set, metric, value, source, weights)
+        for test_set, accuracy, precision in values
+        for metric, value in (("accuracy", accuracy), ("AP", precision))
+    )
+
+
 @dataclass(frozen=True)
 class Importer:
     """Reader of a detector's published weights.
@@ -47,6 +56,8 @@ class Importer:
         detector: registered name of the detector; by default that of the importer.
         settings: from our tensors to settings that differ from the defaults.
         input_size: pixels that images are resized to; None: the network takes them as they are.
+        window: pixels of the middle of each image that the authors cut out, in a black frame where it is smaller; None:
+            they did not.
         resolution: of the images in pixels where none is asked for.
         files: from the file that is named to all files that are read.
         backbone: what the file lacks and a second file must bring, e.g. "the image side of CLIP ViT-L/14"; its tensors
@@ -64,6 +75,7 @@ class Importer:
     detector: str = ""
     settings: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
     input_size: int | None = 256
+    window: int | None = None
     resolution: int = 256
     files: Callable[[Path], tuple[Path, ...]] = lambda file: (file,)
     backbone: str = ""

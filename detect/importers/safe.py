@@ -22,5 +22,6 @@ SAFE = Importer(
     seen=lambda file: ("progan", "lsun"),
     marks={"conv1.weight": (64, 3, 3, 3), "layer2.3.conv3.weight": None, "fc1.weight": (2, 512)},
     input_size=None,
-    preprocessing="the middle 256 px, never resized",
+    window=256,
+    preprocessing="the middle 256 px, never resized; smaller images in a black frame",
 )

@@ -18,5 +18,6 @@ TINY_LADEDA = Importer(
     licence="Yissum research licence",
     seen=_seen,
     marks={"layer1.0.conv2.weight": (8, 8, 3, 3), "fc.weight": (1, 8)},
+    settings=lambda tensors: {"diagonal": "right"},  # as --tiny_preprocess of the authors' code has it
     preprocessing="resized to 256 px",
 )

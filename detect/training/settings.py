@@ -114,6 +114,18 @@ class NetworkSettings(DetectorSettings):
         return self
 
 
+class WindowSettings(NetworkSettings):
+    """Settings of networks whose authors cut a window out of each image."""
+
+    window: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        exclude_if=lambda side: side is None,
+        description="score the middle window of so many pixels; what an image lacks is black, as in the authors' tests",
+    )
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

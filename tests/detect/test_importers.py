@@ -15,13 +15,14 @@ from torch.nn.functional import batch_norm, conv2d, interpolate, pad, silu
 from detect.detectors.capsule import CapsuleNetwork, vgg_features
 from detect.detectors.clip_heads import Rine, Univfd
 from detect.detectors.deepfakebench import BenchEfficientNetB4
+from detect.detectors.ferretnet import FerretNetwork
 from detect.detectors.safe import SafeNetwork
 from detect.detectors.tiny_ladeda import TinyLadedaNetwork
 from detect.features.residuals import diagonal_details
 from detect.importers import IMPORTERS
 from detect.importers.cnndetection import CNNDETECTION
 from detect.importers.deepfakebench import EFFICIENTNET_B4, XCEPTION
-from detect.layers.crops import centre
+from detect.layers.crops import centre, framed
 from detect.published import import_published, network_in
 from detect.training.settings import with_defaults
 from forge.core.compute import Compute
@@ -109,6 +110,32 @@ def test_centres_are_torchvisions():
     assert centre(torch.zeros(2, 4, 9, 3), 6).shape == (2, 4, 6, 3)
 
 
+@pytest.mark.parametrize("side", [5, 8, 13])
+def test_windows_have_the_frame_of_torchvisions_crop(side):
+    from torchvision.transforms.functional import center_crop
+
+    images = torch.from_numpy(images_of(8, 1))
+    expected = center_crop(images.permute(0, 3, 1, 2), [side, side]).permute(0, 2, 3, 1)
+    assert torch.equal(framed(images, side), expected)
+    assert framed(images, None) is images
+
+
+# FerretNet
+
+
+@pytest.mark.parametrize("side", [300, 200])
+def test_ferretnet_reads_the_middle_as_its_authors_test_it(side, tmp_path):
+    torch.manual_seed(0)
+    network = FerretNetwork(8).eval()
+    torch.save({"model": settled(network)}, tmp_path / "ferretnet.pth")
+    trained = import_published("ferretnet", tmp_path / "ferretnet.pth", tmp_path / "out", resolution=side)
+    assert (trained.card.settings["window"], trained.card.settings["input_size"]) == (256, None)
+    images = images_of(side, 1)
+    with torch.no_grad():
+        expected = network(inputs_of(framed(torch.from_numpy(images), 256).numpy(), CLIP))[:, 0]
+    np.testing.assert_allclose(trained.detector.score(images, Compute()), expected, rtol=1e-4)
+
+
 # Tiny-LaDeDa
 
 
@@ -123,7 +150,7 @@ def test_tiny_ladeda_is_four_convolutions_on_a_gradient(tmp_path):
     assert trained.card.seen == ["wildrf", "reddit"] and trained.card.resolution == 256
     images = images_of(256)
     x = pad(inputs_of(images), (1, 1, 1, 1))
-    kernel = torch.tensor([[0.0, 1, 2], [-1, 0, 1], [-2, -1, 0]])
+    kernel = torch.tensor([[-2.0, -1, 0], [-1, 0, 1], [0, 1, 2]])
     x = torch.cat([conv2d(x[:, c : c + 1], kernel[None, None]) for c in range(3)], dim=1)
     x = normed(conv2d(conv2d(x, state["conv1.weight"]), state["conv2.weight"]), state, "bn1").relu()
     x = normed(conv2d(x, state["layer1.0.conv1.weight"]), state, "layer1.0.bn1").relu()
