@@ -50,7 +50,7 @@ class _FirstStart(Silent):
 
     moment: float | None = None
 
-    def started(self, stage: Activity) -> None:
+    def started(self, stage: Activity, worker: str = "") -> None:
         """Take note of the moment."""
         self.moment = self.moment or time.perf_counter()
 
