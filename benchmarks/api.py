@@ -28,7 +28,7 @@ from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.terminal import observer_for
-from benchmarks.workflow.engines import ENGINES
+from benchmarks.workflow.engines import known_engine
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.store import Store
@@ -155,8 +155,7 @@ def run(
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
     # Plans of earlier calls lie in the store; see `_remembered` in workflow/runner.py.
-    engine = request.engine or "local"
-    ENGINES.target(engine)
+    engine = known_engine(request.engine)
     planned = prepare_run(plan, memory=stages.root / "plans", compute=compute)
     # Both refusals come before any work: hours of training must not end at a folder that may not be replaced.
     refuse_foreign(folder / plan.name)

@@ -18,6 +18,7 @@ from benchmarks.workflow.stage import Activity
 from forge.core.progress import ProgressEvent
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal
+_GUIDE = 8  # columns of the lines that join a stage to its action
 PLAIN_SECONDS = 15.0  # between progress lines where the output is not a terminal
 
 
@@ -228,19 +229,22 @@ class Live(Silent):
     def _leaf(self, running: _Running, width: int) -> str:
         """Name, progress, speed, time left, readings and worker of a stage, as much as fits."""
         name = f"[bold]{escape(running.stage.name)}[/]{' ' * (width - len(running.stage.name))}"
-        worker = f"  [dim]{escape(running.worker)}[/]" if running.worker else ""
-        event = running.event
+        event, (rate, left) = running.event, running.speed
+        room = self.console.width - _GUIDE - width
         if event is None or not event.total:
-            return f"{name}  [dim]…[/]{worker}"
-        share, (rate, left) = event.done / event.total, running.speed
-        full = round(16 * share)  # the bar has 16 cells
-        bar = f"[cyan]{'━' * full}[/][dim]{'━' * (16 - full)}[/] {100 * share:3.0f} %"
-        speed = f"  {rate:,.0f} {event.unit}/s  {_clock(left)} left" if rate else ""
-        room = self.console.width - 46 - len(speed) - width - (len(running.worker) + 2 if worker else 0)
-        shown = readings(event)
-        while shown and len(shown) > room:  # whole readings only
-            shown = shown.rpartition("  ")[0]
-        return f"{name}  {bar}{speed}" + (f"  [dim]{shown}[/]" if shown else "") + worker
+            bar, speed, room = "  [dim]…[/]", "", room - 3
+        else:
+            share = event.done / event.total
+            full = round(16 * share)  # the bar has 16 cells
+            bar = f"  [cyan]{'━' * full}[/][dim]{'━' * (16 - full)}[/] {100 * share:3.0f} %"
+            speed = f"  {rate:,.0f} {event.unit}/s  {_clock(left)} left" if rate else ""
+            room -= 24 + len(speed)
+        worker = f"  {running.worker}" if running.worker else ""
+        worker = worker if len(worker) <= room else ""
+        values = f"  {readings(event)}" if event is not None and event.values else ""
+        while len(values) > room - len(worker):  # whole readings only
+            values = values[:-1].rpartition("  ")[0]
+        return f"{name}{bar}{speed}[dim]{values}{escape(worker)}[/]"
 
 
 @dataclass

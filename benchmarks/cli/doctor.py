@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.cli.streams import console as open_console
 from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
 from benchmarks.speed.precision import measure_gains
+from benchmarks.workflow.environment import available_memory_mb
 from forge.core.compute import Compute, choose_device, set_threads, tune_allocator
 from forge.core.execution import execution_table
 
@@ -61,7 +62,7 @@ def _software() -> list[Row]:
 def _hardware() -> list[Row]:
     device = choose_device()
     compute = Compute(device)
-    fast = compute.has_bf16()
+    fast, memory = compute.has_bf16(), available_memory_mb()
     rows = [
         ("device", f"{device}: {compute.describe()}", ""),
         ("cores", str(os.cpu_count()), ""),
@@ -70,6 +71,7 @@ def _hardware() -> list[Row]:
             str(compute.threads),
             "a training's result depends on them; --threads, OMP_NUM_THREADS",
         ),
+        ("memory that is free", f"{memory / 1024:.1f} GiB" if memory else "not known", "it bounds --jobs of bench run"),
         ("bf16 arithmetic", "yes" if fast else "no", "" if fast else "trainings run in fp32"),
     ]
     # Decided as a training would decide it, network by network.

@@ -26,7 +26,7 @@ from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.store import Store
-from forge.core.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
+from forge.core.compute import Compute, asked_threads, choose_device, cores, set_threads, tune_allocator
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.core.progress import silent
 
@@ -80,7 +80,10 @@ def reproduce(
     if start == "checkpoints":
         check_checkpoints(results, Store(store))
     # The published precision is in the plan: "auto" decides as the shipped table does.
-    compute = Compute(chosen, "auto", threads or default_threads())
+    # The published number of threads is in the keys of trainings; a report of an earlier version does not hold it.
+    published = results.environment.get("threads", "")
+    count = threads or asked_threads() or (int(published) if published.isdigit() else cores())
+    compute = Compute(chosen, "auto", count)
     set_threads(compute.threads)
     planned = _planned(results, data, compute)
     # one process: only --from scratch reads photos

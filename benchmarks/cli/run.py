@@ -21,7 +21,7 @@ from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.disk import check_places, check_room
 from benchmarks.workflow.drive import status
-from benchmarks.workflow.engines import ENGINES
+from benchmarks.workflow.engines import known_engine
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import execute_run, prepare_run
@@ -115,17 +115,20 @@ def run(
     check_places(store=store, reports=reports)
     opened = Store(store)
     check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
-    if request.engine:
-        ENGINES.target(request.engine)  # refused now, not after the planning
+    engine = known_engine(request.engine)  # an unknown one is refused before the planning
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
+    # Planned anew for other threads, where the rules choose some; below `torchrun` for none.
+    allotment = allot(runs, opened, reports, compute, jobs=request.jobs, threads=threads, engine=engine)
+    runs, compute = list(allotment.runs), allotment.compute
+    notes += allotment.notes
     # A dry run ends before the refusals that --overwrite lifts, since it replaces nothing.
     if dry_run:
         for note in () if as_json or quiet else notes:
             print(note)
-        _print_plans(runs, opened, reports, as_json=as_json)
+        _print_plans(runs, opened, reports, jobs=allotment.options.jobs, as_json=as_json)
         return
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
@@ -136,12 +139,8 @@ def run(
         for planned in runs:
             _follow(planned, compute)
         return
-    allotment = allot(
-        runs, opened, reports, compute, jobs=request.jobs, threads=threads, engine=request.engine or "local"
-    )
-    notes += allotment.notes
     outcomes: list[RunOutcome] = []
-    for planned in allotment.runs:
+    for planned in runs:
         with observer_for(quiet=quiet or as_json) as observer:
             for note in notes:
                 observer.noted(note)
@@ -154,11 +153,11 @@ def run(
                     planned,
                     store=opened,
                     reports=reports,
-                    compute=allotment.compute,
+                    compute=compute,
                     workers=workers or cores(),
                     observer=observer,
                     track=track,
-                    engine=request.engine or "local",
+                    engine=engine,
                     options=allotment.options,
                     estimates=allotment.estimates,
                 )
@@ -184,7 +183,7 @@ def _follow(planned: PlannedRun, compute: Compute) -> None:
     follow(Context(planned.source, compute, 1, silent))
 
 
-def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
+def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, jobs: int, as_json: bool) -> None:
 
     # The store is looked at, nothing is run or locked.
     states = [status(planned.stages, store) for planned in runs]
@@ -195,7 +194,7 @@ def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_
     for planned, state in zip(runs, states, strict=True):
         if len(runs) > 1:
             print(f"{planned.settings.name}:")
-        _print_plan(planned, state, store, reports)
+        _print_plan(planned, state, store, reports, jobs)
 
 
 def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]:
@@ -203,7 +202,7 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
     return [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
 
 
-def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
+def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path, jobs: int) -> None:
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     rows = _rows(planned, state)
@@ -222,7 +221,9 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
     expected = forecast(todo, store, reports)
     time = "how long they take is not known yet: none like them was timed"
     if expected.timed:
-        time = f"about {duration(expected.seconds)} on this machine, from the times of {expected.timed:,} like them"
+        shared = f", which {jobs} jobs share" if jobs > 1 else ""
+        time = f"about {duration(expected.seconds)} on this machine{shared}, "
+        time += f"from the times of {expected.timed:,} like them"
     print(f"to run: {len(todo):,} of {len(rows):,} stages; {time}")
     if expected.untimed:  # eight names fit on a line or two
         more = f" and {len(expected.untimed) - 8} more" if len(expected.untimed) > 8 else ""

@@ -81,9 +81,9 @@ def execute(
     cached: dict[str, Path] = {
         stage.key: store.folder(stage.action, stage.key) for stage in stages if state[stage.key] == "cached"
     }
-    compute = context.compute
-    engine = engine or SerialEngine(store, context, EngineOptions(threads=compute.threads))
-    schedule = Schedule(stages, state, cached, threads=compute.threads, device=compute.device, estimates=estimates)
+    device = context.compute.device
+    engine = engine or SerialEngine(store, context, EngineOptions(threads=context.compute.threads))
+    schedule = Schedule(stages, state, cached, threads=engine.options.threads, device=device, estimates=estimates)
     return Driver(schedule, engine, observer).run()
 
 
@@ -126,6 +126,7 @@ class Driver:
             for stage in self._schedule.reached():
                 self._observer.finished(stage, cached=True, seconds=0.0)
             if interrupted():
+                self._observer.noted("stopping when trainings have saved their checkpoints; Ctrl-C again stops at once")
                 raise KeyboardInterrupt
             if self._schedule.done or self._schedule.stopped:
                 return

@@ -87,24 +87,23 @@ def allot(
     is_free = threads is None and asked_threads() is None and compute.device == "cpu"
     if (alone and not is_free) or _is_complete(runs, store):
         return Allotment(runs, compute, options)
-    notes: list[str] = []
     past = list(past_of(store))
+    reason = ""
     if is_free:
         count, reason = _threads(runs, store, past, cores() if engine != "local" else jobs or 0)
         compute = replace(compute, threads=count)
         set_threads(count)
         runs = [planned.computed_with(compute) for planned in runs]
         options = replace(options, threads=count)
-        notes.append(f"{_threads_text(count)}: {reason}; --threads chooses otherwise")
     todo = _missing(runs, store)
     if alone or not todo:
         return Allotment(runs, compute, options)
     estimates = estimates_of(todo, past, reports)
-    if engine == "local":
-        options, more = _local(options, compute.device, todo, estimates, jobs)
-    else:
-        options, more = replace(options, jobs=jobs or 0), []
-    return Allotment(runs, compute, options, estimates if options.jobs != 1 else {}, [*notes, *more])
+    if engine != "local":
+        notes = [f"{_counted(options.threads, 'thread')}: {reason}; --threads chooses otherwise"] if reason else []
+        return Allotment(runs, compute, replace(options, jobs=jobs or 0), estimates, notes)
+    options, notes = _local(options, compute, todo, estimates, jobs, threads or asked_threads(), reason)
+    return Allotment(runs, compute, options, estimates if options.jobs > 1 else {}, notes)
 
 
 def _is_complete(runs: Sequence[PlannedRun], store: Store) -> bool:
@@ -131,12 +130,12 @@ def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], job
     )
     if kept:
         count, number = max(kept.items(), key=lambda entry: (entry[1], entry[0]))
-        return count, f"as the {number:,} trainings of this run that are in the store"
+        return count, f"as {_counted(number, 'training')} of this run in the store"
     if jobs > 1:
-        return max(1, cores() // jobs), f"{jobs} jobs share {cores()} cores"
+        return max(1, cores() // jobs), f"{jobs} jobs share {_counted(cores(), 'core')}"
     if not jobs and len(trainings) >= MANY * cores() > MANY:
-        return 1, f"{len(trainings):,} trainings run side by side on {cores()} cores"
-    return cores(), f"{len(trainings):,} trainings use all cores one after another"
+        return 1, f"{len(trainings):,} trainings run side by side"
+    return cores(), f"{_counted(len(trainings), 'training')} to do with all cores, one after another"
 
 
 def _threads_of(settings: Mapping[str, Any]) -> int:
@@ -152,38 +151,54 @@ def _without_threads(action: str, seed: int, settings: Mapping[str, Any]) -> str
 
 def _local(
     options: EngineOptions,
-    device: str,
+    compute: Compute,
     todo: Sequence[Stage],
     estimates: Mapping[str, Estimate],
     jobs: int | None,
+    asked: int | None,
+    reason: str,
 ) -> tuple[EngineOptions, list[str]]:
-    """Return the options of a pool, and what there is to say about them."""
-    devices = tuple(devices_of(device)) if device.startswith("cuda") else ()
+    """Return the options of a pool, and what there is to say about them.
+
+    Args:
+        options: with the threads of a stage.
+        compute: the device.
+        todo: stages that are to run.
+        estimates: of these.
+        jobs: asked for; None: chosen here.
+        asked: threads that were asked for.
+        reason: for the threads, where they were chosen.
+    """
+    on_gpu = compute.device.startswith("cuda")
+    devices = tuple(devices_of(compute.device)) if on_gpu else ()
+    count, reason_of_jobs = (jobs, "") if jobs else _jobs(options.threads, devices, todo, estimates)
+    room = _fitting(count, [estimates[stage.key].memory_mb or UNKNOWN_MB for stage in todo])
+    threads = max(1, cores() // room) if on_gpu and not asked else options.threads  # on a GPU they decide no result
+    options = replace(options, jobs=room, threads=threads, devices=devices if room > 1 else ())
+    chosen = ["--jobs"] * (jobs is None) + ["--threads"] * bool(reason)
+    reasons = [text for text in (reason, reason_of_jobs) if text]
     notes = []
-    if jobs is None:
-        jobs, reason = _jobs(options.threads, devices, todo, estimates)
-        notes.append(f"{jobs} job{'s' * (jobs > 1)}: {reason}; --jobs chooses otherwise")
-    room = _fitting(jobs, [estimates[stage.key].memory_mb or UNKNOWN_MB for stage in todo])
-    if room < jobs:
+    if chosen:
+        verb = "choose" if len(chosen) > 1 else "chooses"
+        text = f"{_counted(count, 'job')} of {_counted(threads, 'thread')}"
+        notes.append(f"{text}: {', '.join(reasons)}; {' and '.join(chosen)} {verb} otherwise")
+    if room < count:
         notes.append(
-            f"{room} job{'s' * (room > 1)} instead of {jobs}: more would not fit into the memory, by what similar "
-            "stages took"
+            f"{_counted(room, 'job')} instead of {count}: more would not fit into the memory, by what past stages took"
         )
-    threads = max(1, cores() // room) if devices else options.threads  # on a GPU threads decide no result
-    return replace(options, jobs=room, threads=threads, devices=devices if room > 1 else ()), notes
+    return options, notes
 
 
 def _jobs(
     threads: int, devices: Sequence[str], todo: Sequence[Stage], estimates: Mapping[str, Estimate]
 ) -> tuple[int, str]:
+    """Return the number of jobs and the reason."""
     if devices:
-        count = min(len(devices), len(todo))
-        return count, "one for each GPU" if len(devices) > 1 else "there is one GPU"
+        return min(len(devices), len(todo)), "one for each GPU" if len(devices) > 1 else "there is one GPU"
     seconds = [estimates[stage.key].seconds for stage in todo]
     if None not in seconds and sum(filter(None, seconds)) < SOON_SECONDS:
         return 1, "there is little to do"
-    fitting = max(1, cores() // threads)
-    return min(fitting, len(todo)), f"{cores()} cores, {_threads_text(threads)} each"
+    return min(max(1, cores() // threads), len(todo)), f"{_counted(cores(), 'core')}"
 
 
 def _fitting(jobs: int, peaks: Iterable[float]) -> int:
@@ -195,5 +210,5 @@ def _fitting(jobs: int, peaks: Iterable[float]) -> int:
     return jobs
 
 
-def _threads_text(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -89,7 +89,7 @@ class Schedule:
         self._reached: list[Stage] = []
         self._fatal: BenchError | None = None
         self._settled: set[str] = set()  # there, lost, or not needed
-        # ready stages, apart those that compute: a GPU may be free for none of them
+        # by whether they compute on the device: (-longest path, position in the plan, key)
         self._ready: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
         self._alone: set[str] = set()  # keys that travel without others: a batch with them was lost
         self._number = {stage.key: number for number, stage in enumerate(stages)}
@@ -144,15 +144,15 @@ class Schedule:
         tasks: list[Task] = []
         free = list(devices or ())
         while self._fatal is None and len(tasks) < room:
-            anywhere = devices is None or bool(free)
-            heaps = [heap for computes, heap in self._ready.items() if heap and (anywhere or not computes)]
+            waits = devices is not None and not free  # what computes waits for a device
+            heaps = [heap for computes, heap in self._ready.items() if heap and not (computes and waits)]
             if not heaps:
                 break
-            stage = self._stages[heapq.heappop(min(heaps, key=lambda heap: heap[0]))[2]]
-            if devices is None or not stage.computes:
-                tasks.append(self._task(self._batch(stage, room - len(tasks)), self._device))
-            else:
-                tasks.append(self._task(self._batch(stage, len(free)), free.pop(0)))
+            heap = min(heaps, key=lambda heap: heap[0])
+            stage = self._stages[heapq.heappop(heap)[2]]
+            bound = devices is not None and stage.computes
+            batch = self._batch(stage, len(free) if bound else room - len(tasks), heap)
+            tasks.append(self._task(batch, free.pop(0) if bound else self._device))
         return tasks
 
     def finished(self, key: str, folder: Path) -> None:
@@ -251,9 +251,8 @@ class Schedule:
         entry = (-self._level[before] if level is None else level, self._number[before], stage.key)
         heapq.heappush(self._ready[stage.computes], entry)
 
-    def _batch(self, stage: Stage, room: int) -> list[Stage]:
+    def _batch(self, stage: Stage, room: int, heap: list[tuple[float, int, str]]) -> list[Stage]:
         """Return a stage and, where it is short, others that are ready and short, so that no worker stays idle."""
-        heap = self._ready[stage.computes]
         batch, share = [stage], math.ceil((1 + len(heap)) / max(1, room))
         total = self._seconds(stage)
         while heap and len(batch) < share and total < BATCH_SECONDS and self._is_short(batch[-1]):

@@ -12,6 +12,7 @@ from forge.core.compute import Compute
 from forge.core.errors import InputError
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent
+from forge.faces.parallel import ordered
 
 STEPS = 40  # of a counting stage
 
@@ -104,6 +105,11 @@ def _source(stage, job):
     return {"source": job.context.source.words}
 
 
+def _parallel(stage, job):
+    """Read photos in processes of the worker."""
+    return {"read": list(ordered(abs, [-1, -2, -3], workers=2))}
+
+
 def _killed(stage, job):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -143,4 +149,4 @@ def _stuck(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source}
+ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 from fake_stages import NoDevice, Step
+from synthetic import call_bench
 
+from benchmarks.api import run
 from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunRequest
@@ -12,7 +14,7 @@ from benchmarks.workflow import jobs
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import PlannedRun
 from benchmarks.workflow.store import Store, write_manifest
-from forge.core.errors import InputError
+from forge.core.errors import BenchError, InputError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,9 +78,12 @@ def test_jobs_and_threads_follow_from_the_plan(tmp_path, count, options, expecte
 
 def test_the_choice_is_said_with_its_reason(tmp_path):
     assert list(chosen(tmp_path, 40).notes) == [
-        "1 thread: 40 trainings run side by side on 8 cores; --threads chooses otherwise",
-        "8 jobs: 8 cores, 1 thread each; --jobs chooses otherwise",
+        "8 jobs of 1 thread: 40 trainings run side by side, 8 cores; --jobs and --threads choose otherwise"
     ]
+    assert list(chosen(tmp_path, 40, jobs=2).notes) == [
+        "2 jobs of 4 threads: 2 jobs share 8 cores; --threads chooses otherwise"
+    ]
+    assert list(chosen(tmp_path, 40, threads=4).notes) == ["2 jobs of 4 threads: 8 cores; --jobs chooses otherwise"]
     assert not chosen(tmp_path, 40, jobs=2, threads=1).notes
 
 
@@ -90,7 +95,9 @@ def test_trainings_in_the_store_keep_their_number_of_threads(tmp_path):
         work = chosen(tmp_path, 40, **options)
         assert work.compute.threads == 2 and work.runs[0].stages[0].key == other.stages[0].key
     assert chosen(tmp_path, 40).options.jobs == 4
-    assert "as the 2 trainings of this run that are in the store" in chosen(tmp_path, 40).notes[0]
+    assert (
+        "4 jobs of 2 threads: as 2 trainings of this run in the store, 8 cores; --jobs" in chosen(tmp_path, 40).notes[0]
+    )
     assert chosen(tmp_path, 40, threads=1).compute.threads == 1  # what was asked for wins
 
 
@@ -114,6 +121,7 @@ def test_gpus_have_a_job_each(tmp_path, monkeypatch):
     work = allot([run_of(40)], Store(tmp_path), tmp_path, compute, jobs=None, threads=None)
     assert work.options.jobs == 2 and work.options.devices == ("cuda:0", "cuda:1") and work.options.threads == 4
     assert work.compute.threads == 8  # threads decide nothing there
+    assert list(work.notes) == ["2 jobs of 4 threads: one for each GPU; --jobs chooses otherwise"]
 
 
 def test_other_engines_decide_themselves(tmp_path):
@@ -141,3 +149,29 @@ def test_jobs_and_engine_of_a_suite_are_in_no_request_and_no_key(tmp_path):
     file.write_text("generator: dcgan\ndetector: dct\njobs: 0\n")
     with pytest.raises(InputError, match="jobs"):
         read_request(file)
+
+
+def test_the_command_line_python_and_suites_pass_jobs_on(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def executed(planned, *, options, engine, **others):
+        seen.append((engine, options.jobs, options.threads))
+        raise BenchError("that was all")
+
+    for module in ("cli.run", "api"):
+        monkeypatch.setattr(f"benchmarks.{module}.execute_run", executed)
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    names = ("run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--threads", "1")
+    assert bench(*names, "--jobs", "2")[2] == "error: that was all\n"
+    assert bench(*names)[0] == 1  # BENCH_JOBS=1 of all tests
+    monkeypatch.delenv("BENCH_JOBS")
+    code, out, _ = bench(*names)
+    assert code == 1 and "8 jobs of 1 thread: 8 cores; --jobs chooses otherwise" in out
+    (tmp_path / "mine.yaml").write_text("generator: dcgan\ndetector: dct\npreset: smoke\njobs: 3\nengine: serial\n")
+    bench("run", "mine.yaml", "--threads", "1")
+    for jobs_of_call in (None, 2):
+        with pytest.raises(BenchError, match="that was all"):
+            run("dcgan", "dct", preset="smoke", threads=1, jobs=jobs_of_call, quiet=True)
+    assert seen == [
+        ("local", 2, 1), ("local", 1, 1), ("local", 8, 1), ("serial", 3, 1), ("local", 1, 1), ("local", 2, 1)
+    ]  # fmt: skip

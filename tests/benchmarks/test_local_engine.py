@@ -73,8 +73,9 @@ def test_a_pool_gives_what_one_process_gives(tmp_path):
 
 
 def test_a_stage_whose_worker_is_killed_continues_from_its_checkpoint(tmp_path):
-    stages, notes = fake_stages.grid(("killed once", "")), Notes()
+    stages, notes = fake_stages.grid(("killed once", "parallel")), Notes()
     executed = run(stages, tmp_path, observer=notes)
+    assert facts(executed, stages[1])["read"] == [1, 2, 3]  # a worker may have workers
     assert facts(executed, stages[0])["resumed"] and not executed.failures
     assert notes.lines == [
         "the worker of fake-train a was killed, most likely because memory ran out; it is tried again (2 of 3)"

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from types import TracebackType
@@ -67,6 +68,8 @@ class LocalEngine(Engine):
                 "nothing but values that Python's pickle takes"
             ) from error
         multiprocessing.set_forkserver_preload(_PRELOADED)  # of no effect where the server runs already
+        if sys.platform == "linux":
+            forkserver.ensure_running()  # it imports while the driver looks through the store
 
     @property
     def slots(self) -> int:

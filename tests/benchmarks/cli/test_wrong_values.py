@@ -25,6 +25,8 @@ WRONG = [
     (("run", "-g", "dcgan", "-d", "dct", "--set", "generator.training.kmg=1"), "kmg", "kimg"),
     (("run", "-g", "dcgan", "-d", "plugin.py:NotADetector", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
     (("run", "-g", "plugin.py:NotADetector", "-d", "dct", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
+    (("run", "-g", "dcgan", "-d", "dct", "--engine", "loca"), "'loca'", "did you mean 'local'?"),
+    (("run", "-g", "dcgan", "-d", "dct", "--jobs", "0"), "--jobs", "greater than or equal to 1"),
     (("run", "none.yaml"), "none.yaml", "cannot be read"),
     (("init", "a b"), "'a b'", "try bench init a-b"),
     (("new", "generator", "3d"), "'3d'", "e.g. my_generator"),
