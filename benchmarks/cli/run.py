@@ -27,6 +27,7 @@ from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.jobs import allot, elsewhere
 from benchmarks.workflow.joint import follow
 from benchmarks.workflow.runner import execute_run, prepare_run
+from benchmarks.workflow.simulate import with_more_jobs
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
@@ -239,6 +240,12 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
     if expected.untimed:  # eight names fit on a line or two
         more = f" and {len(expected.untimed) - 8} more" if len(expected.untimed) > 8 else ""
         print(f"never timed here: {', '.join(expected.untimed[:8])}{more}")
+    if expected.seconds > _WORTH_JOBS:
+        first, *others = with_more_jobs(planned.stages, {stage.key for stage in todo}, expected.each, max(1, jobs))
+        sizes = ", ".join(f"{duration(run.makespan)} with {run.workers}" for run in others)
+        elsewhere = f"; where there are cores for more, {sizes}" if others else "; more would save little"
+        print(f"simulated: {duration(first.makespan)} with {first.workers} job{'s' * (first.workers > 1)}{elsewhere}")
 
 
+_WORTH_JOBS = 120.0  # seconds of work, below which more machines are not worth a thought
 _LISTED = 200  # stages that are listed one by one

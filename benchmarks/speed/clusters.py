@@ -14,11 +14,10 @@ from benchmarks.report.plot.plot import Axis, Plot
 from benchmarks.report.render import styles
 from benchmarks.speed.figure import Figure
 from benchmarks.speed.published import MeasuredPlan
-from benchmarks.workflow.simulate import Cluster, Simulated, simulate
+from benchmarks.workflow.simulate import POOL, Cluster, Simulated, simulate
 
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-# What surrounds stages, as `bench speed --only scale` measured it on two cores, rounded up; a network of 10 Gbit/s.
-AROUND = Cluster(1, 5.0, 0.002, 0.05, worker_bytes=1.25e9, store_bytes=1.25e9)
+AROUND = replace(POOL, worker_bytes=1.25e9, store_bytes=1.25e9)  # and a network of 10 Gbit/s
 DEATHS = 1.0  # of each worker, an hour, in the last simulation of a suite
 RESUMING = ("train", "tune", "encode", "fit")  # stages that save checkpoints
 LARGE = 20  # seeds of the larger suite

@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ from typing import ParamSpec, TypeVar
 from benchmarks.experiment.configs import find_suite
 from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.resolve import resolve
+from benchmarks.experiment.settings import RunSettings
+from benchmarks.experiment.validate import typed
 from benchmarks.speed.figure import Figure
 from benchmarks.terminal import Silent
 from benchmarks.workflow.drive import Driver, execute, status
@@ -31,7 +33,7 @@ from benchmarks.workflow.environment import peak_memory_mb
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.schedule import Estimate, Schedule
-from benchmarks.workflow.stage import Context, Stage
+from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Manifest, Store
 from forge.core.compute import Compute
 from forge.core.files import digest_json
@@ -40,7 +42,8 @@ from forge.faces.faceset import FileEntry
 from forge.faces.sources import resolve as source_of
 
 SEEDS = 100  # the most that a run may have
-MORE = ("meso4", "f3net")  # detectors, so that there are 100,000 stages
+# detectors beside those of the suite, so that there are 100,000 stages
+MORE = ("meso4", "mesoinception4", "f3net", "gramnet", "ferretnet", "spsl", "dct-cnn")
 JOBS = 64  # tasks at a time
 RESULT_BYTES = 20_000  # of the file in each result: scores of 1,500 images, about
 
@@ -65,18 +68,21 @@ def many_stages(seeds: int = SEEDS) -> list[Figure]:
     """Plan, schedule and find a suite of many seeds.
 
     Args:
-        seeds: of `faces64-quick` with two detectors more: about 1,035 stages each.
+        seeds: of `faces64-quick` with seven detectors more: about 1,060 stages each.
     """
-    count, planning, scheduling, peak = _apart(schedule_all, seeds)
+    settings = settings_of(seeds)  # here: checking them imports torch, which the processes below do without
+    count, planning, scheduling, peak = _apart(schedule_all, settings)
     figures = [
-        _figure(f"planning {count:,} stages", planning, f"faces64-quick, 16 detectors, {seeds} seeds"),
+        _figure(
+            f"planning {count:,} stages", planning, f"faces64-quick, {len(settings.detectors)} detectors, {seeds} seeds"
+        ),
         _figure("… and scheduling them", scheduling, f"look-ups in an empty store, {JOBS} jobs that do nothing"),
         Figure("… memory of both", peak, "MB", "highest, of the process"),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        _apart(fill, seeds, Path(folder))
-        finding, peak = _apart(find_all, seeds, Path(folder))
-        forecasting = _apart(forecast_all, seeds, Path(folder))
+        _apart(fill, settings, Path(folder))
+        finding, peak = _apart(find_all, settings, Path(folder))
+        forecasting = _apart(forecast_all, settings, Path(folder))
     how = f"planned, each result read and compared with its digests: manifest and {RESULT_BYTES / 1000:.0f} kB"
     return [
         *figures,
@@ -86,10 +92,10 @@ def many_stages(seeds: int = SEEDS) -> list[Figure]:
     ]
 
 
-def schedule_all(seeds: int) -> tuple[int, Taken, Taken, float]:
+def schedule_all(settings: RunSettings) -> tuple[int, Taken, Taken, float]:
     """Plan and schedule stages; returns how many, what both took, and the highest memory in MB."""
     with _taking() as planning:
-        stages = plan_of(seeds)
+        stages = plan(settings, source_fingerprint="")
     with _taking() as scheduling, tempfile.TemporaryDirectory() as folder:
         state = status(stages, Store(Path(folder)))
         # as a forecast would know them: most stages are short and travel together
@@ -99,11 +105,11 @@ def schedule_all(seeds: int) -> tuple[int, Taken, Taken, float]:
     return len(stages), planning[0], scheduling[0], peak_memory_mb() or math.nan
 
 
-def fill(seeds: int, folder: Path) -> None:
+def fill(settings: RunSettings, folder: Path) -> None:
     """Write a result for every stage, as a run would leave it, without waiting for the disk."""
     store, data = Store(folder), bytes(RESULT_BYTES)
     (folder / "results").mkdir()
-    for stage in plan_of(seeds):
+    for stage in plan(settings, source_fingerprint=""):
         out = store.folder(stage.action, stage.key)
         out.mkdir()
         content = data + stage.key.encode()
@@ -130,10 +136,10 @@ def fill(seeds: int, folder: Path) -> None:
         (out / "manifest.json").write_text(text, encoding="utf-8")
 
 
-def find_all(seeds: int, folder: Path) -> tuple[Taken, float]:
+def find_all(settings: RunSettings, folder: Path) -> tuple[Taken, float]:
     """Plan stages and execute them where all results are there; returns what it took, and the highest memory in MB."""
     with _taking() as finding:
-        stages = plan_of(seeds)
+        stages = plan(settings, source_fingerprint="")
         context = Context(source_of("rendered"), Compute(), 1, silent)
         executed = execute(stages, Store(folder), context, Silent())
     if len(executed.folders) != len(stages):
@@ -141,21 +147,20 @@ def find_all(seeds: int, folder: Path) -> tuple[Taken, float]:
     return finding[0], peak_memory_mb() or math.nan
 
 
-def forecast_all(seeds: int, folder: Path) -> Taken:
+def forecast_all(settings: RunSettings, folder: Path) -> Taken:
     """Estimate the duration of stages from the times in a store that has one for each."""
-    stages = plan_of(seeds)
+    stages = plan(settings, source_fingerprint="")
     with _taking() as forecasting:
         forecast(stages, Store(folder), folder / "reports")
     return forecasting[0]
 
 
-def plan_of(seeds: int) -> Sequence[Stage]:
-    """Return the stages of `faces64-quick` with two detectors more and so many seeds."""
+def settings_of(seeds: int) -> RunSettings:
+    """Return the settings of `faces64-quick` with seven detectors more and so many seeds."""
     suite = read_request(find_suite("faces64-quick"))
-    request, _ = changed(
-        suite, {"data": "rendered", "seeds": tuple(range(seeds)), "detector": [*suite.detector, *MORE]}
-    )
-    return plan(resolve(request), source_fingerprint="")
+    asked = {"data": "rendered", "seeds": tuple(range(seeds)), "detector": [*suite.detector, *MORE]}
+    request, _ = changed(suite, asked)
+    return typed(resolve(request))
 
 
 class _Idle(Engine):

@@ -11,6 +11,7 @@ from benchmarks.experiment.configs import find_suite
 from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunSettings
+from benchmarks.experiment.validate import typed
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.stage import Collecting, Stage
@@ -56,7 +57,7 @@ class MeasuredPlan:
         # the photos are not here, and no duration depends on what stands in their place
         more = {} if seeds is None else {"seeds": tuple(range(seeds))}
         request, _ = changed(read_request(find_suite(name)), {"data": "rendered"} | more)
-        settings = resolve(request)
+        settings = typed(resolve(request))
         stages = plan(settings, source_fingerprint="")
         seconds, matched = _seconds(stages, results, factor=len(settings.seeds or [0]) / len(results.seeds or [0]))
         return cls(stages, seconds, {stage.key: _bytes(stage, settings, results) for stage in stages}, matched)

@@ -1,4 +1,4 @@
-"""What surrounds stages: overhead of worker and driver, start of a pool; and a simulated run beside a real one."""
+"""Overhead of workers and of the driver, start of a pool; a simulated run beside a real one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,11 +56,13 @@ class Forecast:
         seconds: of all stages that similar ones were timed for.
         timed: how many these are.
         untimed: the others, each action and generator or detector once.
+        each: key -> seconds, of those that similar ones were timed for.
     """
 
     seconds: float
     timed: int
     untimed: list[str]
+    each: Mapping[str, float] = field(default_factory=dict)
 
 
 class _Timed(BaseModel):
@@ -93,14 +95,15 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     """
     stages = list(stages)
     estimates = estimates_of(stages, past_of(store), reports)
-    total, timed, untimed = 0.0, 0, []
+    untimed: list[str] = []
+    each: dict[str, float] = {}
     for stage in stages:
         seconds = estimates[stage.key].seconds
         if seconds is None:
             untimed.append(f"{stage.action} {stage.about}".strip())
         else:
-            total, timed = total + seconds, timed + 1
-    return Forecast(total, timed, list(dict.fromkeys(untimed)))
+            each[stage.key] = seconds
+    return Forecast(sum(each.values()), len(each), list(dict.fromkeys(untimed)), each)
 
 
 def past_of(store: Store) -> Iterator[Past]:

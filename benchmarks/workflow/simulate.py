@@ -10,7 +10,7 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.workflow.engines.base import Task
@@ -43,6 +43,12 @@ class Cluster:
     store_bytes: float = math.inf
     deaths: float = 0.0
     checkpoint_seconds: float = 60.0
+
+
+# What surrounds stages in a pool of this machine, as `bench speed --only scale` measured it on two cores, rounded up.
+POOL = Cluster(1, start_seconds=5.0, task_seconds=0.002, stage_seconds=0.05)
+_SIZES = (2, 5, 10, 20, 50, 100)  # jobs that are tried
+_MANY = 10_000  # stages, beyond which a simulation takes a second and only the last size is tried
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,28 @@ def simulate(
         seed: of the deaths.
     """
     return _Simulation(stages, seconds, cluster, cached, reads or {}, resuming, seed).run()
+
+
+def with_more_jobs(
+    stages: Sequence[Stage], todo: Collection[str], seconds: Mapping[str, float], jobs: int
+) -> list[Simulated]:
+    """Simulate a run with a number of jobs, and with more of them for as long as these save a tenth of its time.
+
+    Args:
+        stages: of a plan, each after what it needs.
+        todo: keys of those that are to run.
+        seconds: key -> duration; stages without one take no time.
+        jobs: stages at a time.
+    """
+    lengths = {key: seconds.get(key, 0.0) for key in todo}
+    there = {stage.key for stage in stages} - lengths.keys()
+    runs: list[Simulated] = []
+    for workers in (jobs, *(size for size in (_SIZES if len(lengths) <= _MANY else _SIZES[-1:]) if size > jobs)):
+        run = simulate(stages, lengths, replace(POOL, workers=workers), cached=there)
+        if runs and run.makespan > 0.9 * runs[-1].makespan:
+            break
+        runs.append(run)
+    return runs
 
 
 def critical_path(stages: Sequence[Stage], seconds: Mapping[str, float]) -> float:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from requested import compose
 
-from benchmarks.speed.many_stages import fill, find_all, plan_of, schedule_all
+from benchmarks.speed.many_stages import fill, find_all, forecast_all, schedule_all
 from benchmarks.workflow.drive import status
 from benchmarks.workflow.execution import ensure
+from benchmarks.workflow.forecast import forecast
+from benchmarks.workflow.planner import plan
 from benchmarks.workflow.schedule import Estimate, Schedule
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.store import Store
@@ -106,14 +109,16 @@ def test_stages_that_wait_for_a_gpu_are_not_sorted_again_for_each_that_gets_one(
 
 
 def test_a_suite_is_found_whole_where_nothing_is_missing_or_damaged(tmp_path):
-    count, _, _, _ = schedule_all(1)
-    fill(1, tmp_path)
-    taken, peak = find_all(1, tmp_path)  # it counts what it finds
-    assert count > 1000 and taken.processor > 0 and peak > 0
+    settings = compose(generators=["gan"], detectors=["dct", "random"], preset="smoke")
+    stages = plan(settings, source_fingerprint="")
+    count, _, _, _ = schedule_all(settings)
+    fill(settings, tmp_path)
+    taken, peak = find_all(settings, tmp_path)  # it counts what it finds
+    assert count == len(stages) > 10 and taken.processor > 0 and peak > 0
+    assert forecast(stages, Store(tmp_path), tmp_path / "none").timed == count
+    assert forecast_all(settings, tmp_path).seconds > 0
     damaged = next(tmp_path.glob("results/fit-*"))
     (damaged / "scores.parquet").write_bytes(bytes(20))
-    stages = plan_of(1)
     state = status(stages, Store(tmp_path))
-    assert [value for value in state.values() if value != "cached"] == [
-        "run: damaged (scores.parquet has 20 bytes, not 20064)"
-    ]
+    problem = "run: damaged (scores.parquet has 20 bytes, not 20064)"
+    assert [value for value in state.values() if value != "cached"] == [problem]
