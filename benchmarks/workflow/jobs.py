@@ -19,7 +19,7 @@ from benchmarks.workflow.environment import available_memory_mb
 from benchmarks.workflow.forecast import Past, estimates_of, past_of
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
-from benchmarks.workflow.store import Store
+from benchmarks.workflow.store import Manifest, Store
 from forge.core.compute import Compute, asked_threads, cores, devices_of, set_threads
 from forge.core.errors import InputError
 from forge.core.files import digest_json
@@ -141,9 +141,10 @@ def _threads(runs: Sequence[PlannedRun], store: Store, past: Iterable[Past], job
     stages = {stage.key: stage for planned in runs for stage in planned.stages}
     trainings = [stage for stage in stages.values() if _threads_of(stage.settings)]
     wanted = {_without_threads(stage.action, stage.seed, stage.settings) for stage in trainings}
+    known: list[Past | Manifest] = [*past, *store.elsewhere({stage.action for stage in trainings})]
     kept = Counter(
         _threads_of(each.settings)
-        for each in (*past, *store.elsewhere({stage.action for stage in trainings}))
+        for each in known
         if _threads_of(each.settings) and _without_threads(each.action, each.seed, each.settings) in wanted
     )
     if kept:
