@@ -12,6 +12,7 @@ from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
 from benchmarks.workflow import jobs
+from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.jobs import allot
 from benchmarks.workflow.runner import PlannedRun
 from benchmarks.workflow.store import Store, write_manifest
@@ -133,7 +134,7 @@ def test_gpus_have_a_job_each(tmp_path, monkeypatch):
 
 
 def test_other_engines_decide_themselves(tmp_path):
-    work = chosen(tmp_path, 40, engine="ray", address="auto")
+    work = chosen(tmp_path, 40, engine="ray", elsewhere=EngineOptions(address="auto"))
     assert work.options.jobs == 0 and work.options.address == "auto" and work.options.threads == 1
     assert chosen(tmp_path, 40, engine="ray", jobs=5).options.jobs == 5 and work.estimates
 

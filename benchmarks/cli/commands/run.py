@@ -123,7 +123,7 @@ def run(
         ),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Where stages run: local, ray or slurm. [default: local]")
+        str | None, typer.Option("--engine", help="Engine that runs the stages: local, ray or slurm. [default: local]")
     ] = None,
     ray_address: Annotated[
         str | None,
