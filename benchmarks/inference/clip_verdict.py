@@ -40,13 +40,13 @@ class ClipJudge:
         judge: of means: its threshold, probabilities and calibration sets are those of clips where there are enough.
         clips: validation clips that it was calibrated on; None: on single images.
         why: there are none, half a sentence; "" where there are.
-        cannot_abstain: why no class can be ruled out by single images, half a sentence; "" otherwise.
+        unbounded: why single images are too few to bound the errors, the end of a sentence; "" otherwise.
     """
 
     judge: Judge
     clips: ClipScores | None = None
     why: str = ""
-    cannot_abstain: str = ""
+    unbounded: str = ""
 
     @classmethod
     def of(cls, judge: Judge) -> ClipJudge:
@@ -82,9 +82,7 @@ class ClipJudge:
             return cls(judge, None, why)
         conformal = judge.validation.conformal
         needed, images = images_needed(judge.error_rate / 2), min(len(conformal.real), len(conformal.forged))
-        few = (
-            f"at {judge.error_rate:g} it needs {needed:,} validation images of each class for clips, and has {images:,}"
-        )
+        few = f"at {judge.error_rate:g} it needs {needed:,} validation images of each class, and has {images:,}"
         return cls(judge, None, why, few if images < needed else "")
 
     @property
@@ -105,10 +103,8 @@ class ClipJudge:
             reencoded: key of a re-encoding -> the mean score of the frames; empty where there are none.
         """
         mean = float(np.mean([row["score"] for row in frames]))
-        if self.clips is not None:
+        if self.clips is not None or self.judge.validation is None or self.unbounded:
             return self.judge.answer(mean, reencoded)
-        if self.judge.validation is None or self.cannot_abstain:
-            return self.judge.decide(mean, None, reencoded)
         p_values = [min(1.0, 2 * float(np.mean([row[name] for row in frames]))) for name in ("p_real", "p_forged")]
         return self.judge.decide(mean, (p_values[0], p_values[1]), reencoded)
 
@@ -127,8 +123,11 @@ class ClipJudge:
         images = f"{_MEAN}. Its threshold and probabilities were calibrated on single images: {self.why}."
         if self.judge.validation is None:
             return [images]
-        if self.cannot_abstain:
-            return [f"{images} No class of a clip is ruled out: {self.cannot_abstain}."]
+        if self.unbounded:
+            return [
+                f"{images} The mean is held against them as a photo is, which does not bound its errors: to bound "
+                f"them {self.unbounded}."
+            ]
         return [
             f"{images} These do not bound the errors of a mean, so a class is ruled out where twice the mean of the "
             f"frames' p-values is at most {self.judge.error_rate:g}, which keeps the error rate however frames depend "

@@ -55,8 +55,12 @@ def test_clips_on_single_images_say_what_they_are_judged_by():
     assert "twice the mean" in sentence and judge.as_json()["calibrated_on"] == "images"
     few = clip_judge(np.arange(-20.0, 0), np.arange(1.0, 21))
     answer = few.answer(rows(few, [20.0, 30.0]), {})
-    assert (answer.verdict, answer.p_real) == ("forged", None)
-    assert "needs 39 validation images of each class for clips, and has 20" in few.sentences()[0]
+    assert (answer.verdict, answer.p_real) == ("forged", pytest.approx(1 / 21))  # as of a photo
+    assert few.answer(rows(few, [0.2, 0.6]), {}).verdict == "cannot say"
+    assert (
+        "does not bound its errors: to bound them at 0.05 it needs 39 validation images of each class, and has 20"
+        in (few.sentences()[0])
+    )
 
 
 def test_clips_of_the_fit_calibrate_threshold_probability_and_error_rate():
