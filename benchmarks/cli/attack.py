@@ -16,7 +16,7 @@ from benchmarks.experiment.checked_class import checked_class
 from benchmarks.experiment.configs import parse_assignments, validated
 from benchmarks.experiment.names import safe_name, short_name
 from benchmarks.inference.photos import intake_for, list_photos, read_faces
-from benchmarks.inference.predictor import Predictor, predictor_at, predictor_of
+from benchmarks.inference.predictor import Predictor, folder_named, predictor_at, predictor_of
 from detect.attacks.apply import Attacked, apply
 from detect.attacks.base import OPTIONAL_NEEDS, Attack
 from detect.attacks.registry import ATTACKS
@@ -54,8 +54,8 @@ def attack(
     if crop is not None:
         check_crop(crop)
     method, target_aim = _attack(kind, settings or []), _aim(aim)
-    if not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file():
-        predictor = predictor_at(Path(run), detector, trained_on)
+    if (at := folder_named(run, reports)) is not None:
+        predictor = predictor_at(at, detector, trained_on)
     else:
         predictor = predictor_of(run, detector, trained_on, store, reports)
     listing = list_photos(images)

@@ -22,7 +22,7 @@ from benchmarks.inference.map_output import MapOutput
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.photo_scores import FAILED, PhotoScores, form_of, outcomes_of, score_photos
 from benchmarks.inference.photos import list_photos
-from benchmarks.inference.predictor import Predictor, cannot_explain
+from benchmarks.inference.predictor import Predictor, cannot_explain, folder_named
 from benchmarks.inference.verdict import Judge
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
@@ -78,13 +78,9 @@ def detect(
     check_view(view)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    # A run of that name goes first; a folder is a detector only if it has the card of one.
-    at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
-    if at_path:
-        # The threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder.
-        if max_fpr is not None:
-            raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
-        judge = Judge.at(Path(run), detector, trained_on, error_rate=error_rate, prior=prior)
+    at = folder_named(run, reports, max_fpr=max_fpr)
+    if at is not None:
+        judge = Judge.at(at, detector, trained_on, error_rate=error_rate, prior=prior)
     else:
         judge = Judge.of_run(
             run, detector, trained_on, store, reports, max_fpr=max_fpr, error_rate=error_rate, prior=prior
@@ -105,7 +101,7 @@ def detect(
     maps, no_map = None, ""
     if draw or draw_to is not None or map_values:
         try:
-            localiser = localiser_at(predictor) if at_path else localiser_of(predictor, run, store, reports)
+            localiser = localiser_at(predictor) if at is not None else localiser_of(predictor, run, store, reports)
         except NoLocaliserError as error:
             no_map = f"No map: {error}."  # the scores are there all the same
         else:
@@ -133,7 +129,7 @@ def detect(
         looked = any("looked" in row for row in scored.rows)
         explained = f"Where it looked: {explained}." if looked else cannot_explain(predictor) if scored.used else ""
     # a folder of its own has no audits that could have failed
-    warned = [] if at_path else warnings(RunReport.open(run, reports).results)
+    warned = [] if at is not None else warnings(RunReport.open(run, reports).results)
     _hand_out(replace(scored, no_map=no_map), form, out, warned, explained)
     if not scored.used:  # after the output: it says of each file why
         raise InputError(f"none of the {len(photos)} files could be used")

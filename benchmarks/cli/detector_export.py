@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.inference.check_faces import faces_for
 from benchmarks.inference.model_card import model_card
-from benchmarks.inference.predictor import Predictor, predictor_at, predictor_of
+from benchmarks.inference.predictor import Predictor, folder_named, predictor_at, predictor_of
 from benchmarks.protocol import PROTOCOL_VERSION
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.store import Store
@@ -43,11 +43,9 @@ def export(
     _check(wanted)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
-    if at_path:
-        if max_fpr is not None:
-            raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
-        predictor, results = predictor_at(Path(run), detector, trained_on), None
+    at = folder_named(run, reports, max_fpr=max_fpr)
+    if at is not None:
+        predictor, results = predictor_at(at, detector, trained_on), None
     else:
         predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
         results = RunReport.open(run, reports).results
@@ -60,7 +58,7 @@ def export(
         print(f"{predictor.name}, the run's leader; --detector takes another: {', '.join(others)}")
     for file, agreement in agreements:
         print(f"{file}: {predictor.name} trained on {predictor.trained_on}, {resolution} px; {agreement.sentence()}")
-    command = _command(run, predictor, wanted, max_fpr, at_path=at_path)
+    command = _command(run, predictor, wanted, max_fpr, at_path=at is not None)
     card, script = _card_of(wanted), _script_of(wanted)
     write_text(card, model_card(predictor, results, agreements, command))
     print(f"{card}: what it is, what it was trained on, and how well it does")

@@ -35,6 +35,33 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+DetectorRun = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
+    ),
+]
+Detector = Annotated[str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")]
+TrainedOn = Annotated[
+    str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
+]
+MaxFpr = Annotated[
+    float | None,
+    typer.Option(
+        "--max-fpr",
+        help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
+        show_default=False,
+    ),
+]
+Discriminators = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator the detector contains."
+    ),
+]
+Crop = Annotated[
+    str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Plugin = Annotated[

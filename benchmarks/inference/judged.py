@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.inference.familiarity import Photo, sharpness
 from benchmarks.inference.reencodings import REENCODINGS
 from forge.faces.imaging.crops import pooled
-from forge.faces.imaging.views import RESIZE
+from forge.faces.imaging.views import RESIZE, VIEWS
 from forge.faces.sources.base import printable
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ def judged(judge: Judge, faces: Faces, compute: Compute, view: str = RESIZE) -> 
     images = np.stack([face.image for face in seen])
     _answer(judge, seen, images, compute, view)
     return rows, images
+
+
+def of_view(view: str) -> str:
+    """Return a sentence on answers for crops; "" of whole photos."""
+    if view == RESIZE:
+        return ""
+    return (
+        f"View {view}: {VIEWS[view]}; threshold and probabilities are those of whole images, and so are error rates, "
+        "which need not hold for crops. Re-encodings and the comparison with training photos are left out."
+    )
 
 
 def _others(row: Row, inspection: Inspection) -> list[tuple[Row, FaceView]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks.inference.clip_scores import clip_answers, in_place, name_frames
 from benchmarks.inference.clip_verdict import ClipJudge
 from benchmarks.inference.inspection import Inspector
-from benchmarks.inference.judged import judged
+from benchmarks.inference.judged import judged, of_view
 from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
 from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_of
 from benchmarks.inference.photos import Listing, intake_for, read_faces
@@ -30,7 +30,7 @@ from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import csv_cell, replacing, write_text
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.imaging.grids import grid, write_picture
-from forge.faces.imaging.views import RESIZE, VIEWS
+from forge.faces.imaging.views import RESIZE
 from forge.faces.sources.base import printable
 from forge.faces.sources.clips import is_video
 
@@ -93,13 +93,7 @@ class PhotoScores:
     @property
     def of_view(self) -> str:
         """A sentence on crops; "" of whole photos."""
-        if self.view == RESIZE:
-            return ""
-        return (
-            f"View {self.view}: {VIEWS[self.view]}; threshold and probabilities are those of whole images, and so are "
-            "error rates, which need not hold for crops. Re-encodings and the comparison with training photos are left "
-            "out."
-        )
+        return of_view(self.view)
 
     @property
     def answers(self) -> list[dict[str, Any]]:
@@ -136,8 +130,7 @@ class PhotoScores:
     def sentences(self) -> list[str]:
         """Sentences below the answers: the threshold, when it abstains and how often it errs, what was left out."""
         lines = [*self.predictor.threshold.sentences(), *(self.judge.sentences() if self.judge else ())]
-        if self.predictor.prior != 0.5:
-            lines.append(f"Probabilities are for photos of which {100 * self.predictor.prior:.3g} % are forged.")
+        lines.append(self.predictor.of_prior())
         lines += self.clip_judge.sentences() if self.clip_judge else []
         return [line for line in (*lines, self.without, caution(self.predictor), self.of_view) if line]
 

@@ -60,6 +60,36 @@ class Predictor:
         """From scores to probabilities at the prior."""
         return self.calibrated or self.trained.calibration.at_prior(self.prior)
 
+    def at_prior(self, prior: float) -> Predictor:
+        """Return the same detector for photos of which another share is forged, in (0, 1)."""
+        return replace(self, prior=prior, threshold=self.threshold.under(self.trained.calibration.at_prior(prior)))
+
+    def of_prior(self) -> str:
+        """Return a sentence on what probabilities are for; "" where both classes are equally frequent."""
+        return (
+            "" if self.prior == 0.5 else f"Probabilities are for photos of which {100 * self.prior:.3g} % are forged."
+        )
+
+
+def folder_named(run: str, reports: Path, *, max_fpr: float | None = None) -> Path | None:
+    """Return the folder of the detector that a command names in place of a run; None: it names a run, which goes first.
+
+    Args:
+        run: as the command has it.
+        reports: where reports lie.
+        max_fpr: largest share of real validation images that may be called forged, where one was given.
+
+    Raises:
+        InputError: `max_fpr` with a folder.
+    """
+    folder = Path(run)
+    if (reports / run / "results.json").is_file() or not (folder / "detector.json").is_file():
+        return None
+    # the threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder
+    if max_fpr is not None:
+        raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
+    return folder
+
 
 def predictor_at(
     folder: Path, detector: str | None = None, trained_on: str | None = None, *, prior: float = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +52,7 @@ class Threshold:
         rule: how it was chosen, for a sentence: "Forged means …: {rule}."
         rates: on test images of the run, real ones first; empty where its scores are not there.
         max_fpr: share of real validation images that it keeps; None: it was chosen otherwise.
+        even_odds: whether it is where the calibration says one half, and moves with the prior.
     """
 
     score: float
@@ -59,6 +60,7 @@ class Threshold:
     rule: str
     rates: tuple[Rate, ...] = ()
     max_fpr: float | None = None
+    even_odds: bool = False
 
     @classmethod
     def at_one_half(cls, calibration: Calibration) -> Threshold:
@@ -67,7 +69,13 @@ class Threshold:
         # Platt scaling: probability = 1 / (1 + exp(-(a score + b))), one half at -b / a. "0.0 -" avoids a negative
         # zero.
         score = 0.0 - calibration.b / calibration.a if calibration.a else constant
-        return cls(score, 0.5, "even odds by its calibration; no run has fixed a threshold for it")
+        return cls(score, 0.5, "even odds by its calibration; no run has fixed a threshold for it", even_odds=True)
+
+    def under(self, calibration: Calibration) -> Threshold:
+        """Return the threshold with the probabilities of another calibration; the score of a run stays."""
+        if self.even_odds:
+            return Threshold.at_one_half(calibration)
+        return replace(self, probability=_probability(calibration, self.score))
 
     @classmethod
     def of_run(
@@ -101,12 +109,8 @@ class Threshold:
         elif rows is not None and _knows(rows, cell):
             counts = rows[rows["split"] == "val"]["label"].value_counts()
             rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
-        # The calibration of an infinite score would be a limit; it is written out.
-        if math.isinf(score):  # above or below every score
-            probability = 0.0 if score < 0 else 1.0
-        else:
-            probability = float(calibration.probability(np.array([score]))[0])
-        return cls(float(score), probability, rule, () if rows is None else _rates(rows, score), max_fpr)
+        rates = () if rows is None else _rates(rows, score)
+        return cls(float(score), _probability(calibration, score), rule, rates, max_fpr)
 
     def sentences(self) -> list[str]:
         """Return sentences that explain the threshold to a reader of its predictions."""
@@ -123,6 +127,12 @@ class Threshold:
             ]
             sentences.append(f"On test images of the run it calls forged: {'; '.join(shares)}.")
         return sentences
+
+
+def _probability(calibration: Calibration, score: float) -> float:
+    if math.isinf(score):  # above or below every score: its calibration would be a limit
+        return 0.0 if score < 0 else 1.0
+    return float(calibration.probability(np.array([score]))[0])
 
 
 def rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:

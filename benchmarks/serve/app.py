@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -20,18 +20,20 @@ from benchmarks.inference.map_output import share_text
 from benchmarks.serve import running
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
+from benchmarks.serve.question import Question, is_on
 from benchmarks.serve.queue import Answer, DetectionQueue
 from benchmarks.serve.security import FILE_POLICY, SecurityHeaders, is_loopback, picture_policy, report_policy
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError, UnknownNameError
 from forge.core.files import explain_os_error
+from forge.faces.imaging.views import VIEWS
 
 # One style sheet for all pages; colours first, since the others use its variables.
 _STYLES = ("report/templates/colours.css", "report/templates/page.css", "serve/static/serve.css")
+_WISHES = ("view", "error_rate", "prior")  # fields of the form that keep what was typed
 # what reports consist of; nothing else is handed out, whatever lies there
 _TYPES = {".md": "text/plain", ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 _SHOWN = frozenset({".html", ".svg", ".png", ".gif", ".webp", ".json", *_TYPES})
-_ON = ("1", "on", "true", "yes")
 
 
 def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | None = None, device: str) -> FastAPI:
@@ -79,7 +81,7 @@ class Pages:
         )
         self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part, "share": share_text}
         self.local = local
-        self._templates.globals |= {"limits": limits, "local": local, "reports": index.reports.name}
+        self._templates.globals |= {"limits": limits, "local": local, "reports": index.reports.name, "views": VIEWS}
 
     def front_page(
         self,
@@ -87,6 +89,7 @@ class Pages:
         chosen: str = "",
         explain: bool = True,
         maps: bool = True,
+        wishes: Mapping[str, str] | None = None,
         answer: Answer | None = None,
         problem: str = "",
         status: int = 200,
@@ -110,6 +113,7 @@ class Pages:
             chosen=chosen or next(iter(ready), ""),
             explain=explain,
             maps=maps,
+            wishes=dict.fromkeys(_WISHES, "") | dict(wishes or {}),
             answer=answer,
             problem=problem,
         )
@@ -165,12 +169,15 @@ async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any])
         # The place is taken before a byte of the body is read, and given back when the answer is there or refused.
         with queue.admitted():
             upload = await read_upload(request, queue.limits)
-            explain, maps = (upload.fields.get(name, "").lower() in _ON for name in ("explain", "map"))
-            # filled before the detector is looked up: the page shows the choice also where it is unknown
-            seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain, "maps": maps}
-            choice = queue.index.choose(upload.fields.get("detector", ""))
+            fields = upload.fields
+            # filled before anything is refused: the page shows what was chosen also where that cannot be
+            seen |= {"chosen": fields.get("detector", "")}
+            seen |= {"explain": is_on(fields, "explain"), "maps": is_on(fields, "map")}
+            seen["wishes"] = {name: fields[name] for name in _WISHES if name in fields}
+            question = Question.of(fields)
+            choice = queue.index.choose(fields.get("detector", ""))
             # `is_disconnected` is asked when it is this photo's turn: a closed connection needs no answer.
-            return await queue.ask(choice, upload.photo, explain=explain, maps=maps, gone=request.is_disconnected)
+            return await queue.ask(choice, upload.photo, question, gone=request.is_disconnected)
     except Refused as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # other refusals have read the body already, or its form was no upload of a browser
@@ -226,7 +233,7 @@ def _add_api(app: FastAPI, queue: DetectionQueue) -> None:
             {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}
             for choice in queue.index.folders
         ]
-        limits = {"bytes": queue.limits.bytes, "pixels": queue.limits.pixels, "formats": FORMATS}
+        limits = {"bytes": queue.limits.bytes, "pixels": queue.limits.pixels, "formats": FORMATS, "views": list(VIEWS)}
         return JSONResponse({"runs": [run.as_json() for run in queue.index.runs()], "folders": folders} | limits)
 
     @app.get("/api/running")

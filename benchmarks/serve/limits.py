@@ -19,7 +19,7 @@ from forge.core.errors import BenchError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MOST_SCANS = 64  # of a progressive JPEG: usual are 10, and each one more costs a pass over all pixels
-_FIELDS = 8  # a form of this page has two fields beside the photo; others have room for more
+_FIELDS = 8  # the form of the page has six fields beside the photo; others have room for more
 _AROUND = 16_384  # bytes of a form beside the photo
 _DRAINED = 8  # times the limit: so much of a body that is too large is read away, so that a browser sees the answer
 _START_OF_SCAN = b"\xff\xda"

@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.inference.inspection import Inspector
-from benchmarks.inference.judged import judged
+from benchmarks.inference.judged import judged, of_view
 from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser
 from benchmarks.inference.photos import intake_for, read_face
 from benchmarks.inference.predictor import Predictor, cannot_explain, caution
-from benchmarks.inference.verdict import Judge
 from benchmarks.report.colour import overlay
 from benchmarks.serve.face_answer import FaceAnswer, Reencoded, face_answer
 from benchmarks.serve.index import Choice, RunIndex
 from benchmarks.serve.limits import Limits, Refused, check_photo
 from benchmarks.serve.photo_map import PhotoMap, photo_map, png
+from benchmarks.serve.question import Question
 from detect.explain import method
 from forge.core.compute import Compute
 from forge.core.errors import BenchError
@@ -64,6 +64,9 @@ class Answer:
         explanation: how that was found, or why there is none; "" where it was not asked for.
         map: where the photo may have been altered, or None.
         no_map: why there is no map; "" where there is one, or none was asked for.
+        view: how the photo was shown to the detector, a name in `VIEWS`.
+        prior: share of forgeries among such photos, for which probabilities hold.
+        error_rate: at which the detector abstains because of its score; None: it cannot.
         caution: what to keep in mind.
         milliseconds: that the answer took, without waiting.
     """
@@ -91,6 +94,9 @@ class Answer:
     explanation: str
     map: PhotoMap | None
     no_map: str
+    view: str
+    prior: float
+    error_rate: float | None
     caution: str
     milliseconds: int
 
@@ -134,20 +140,17 @@ class DetectionQueue:
         finally:
             self._inside -= 1
 
-    async def ask(
-        self, choice: Choice, photo: bytes, *, explain: bool, maps: bool = False, gone: Callable[[], Any]
-    ) -> Answer:
+    async def ask(self, choice: Choice, photo: bytes, question: Question, *, gone: Callable[[], Any]) -> Answer:
         """Judge a photo when it is its turn.
 
         Args:
             choice: the detector.
             photo: the bytes of its file.
-            explain: whether to say where the detector looked.
-            maps: whether to say where the photo may have been altered.
+            question: what is asked of it.
             gone: awaited when it is its turn; true: the client has closed the connection.
 
         Raises:
-            Refused: the photo cannot be used.
+            Refused: the photo cannot be used, or not as the question asks.
             BenchError: the detector cannot be loaded.
         """
         async with self._turn:
@@ -156,25 +159,25 @@ class DetectionQueue:
                 raise Refused(400, "the connection was closed before it was this photo's turn")
             loop = asyncio.get_running_loop()
             # the event loop keeps answering pages meanwhile
-            return await loop.run_in_executor(self._worker, self.judge, choice, photo, explain, maps)
+            return await loop.run_in_executor(self._worker, self.judge, choice, photo, question)
 
-    def judge(self, choice: Choice, photo: bytes, explain: bool = False, maps: bool = False) -> Answer:
+    def judge(self, choice: Choice, photo: bytes, question: Question) -> Answer:
         """Judge a photo here and now; see `ask`."""
         begin = time.perf_counter()
         # In the worker's turn, so that at most one photo is decoded at a time.
         check_photo(photo, self.limits)
-        predictor = self._loaded(choice)  # loading takes seconds the first time
+        judge = question.judge_of(self._loaded(choice))  # loading takes seconds the first time
+        predictor = judge.predictor
         # prepared as the run prepared its faces, else its threshold would not hold
-        intake = intake_for(predictor.trained.card.resolution, predictor.crop)
-        read = read_face(photo, intake, Inspector(intake, count=True))
+        intake = intake_for(predictor.trained.card.resolution, predictor.crop, question.view)
+        read = read_face(photo, intake, Inspector(intake, reencode=not intake.view, count=True))
         if read.problems[0]:
             raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
-        judge = Judge.of(predictor)
-        rows, images = judged(judge, read, self.compute)
+        rows, images = judged(judge, read, self.compute, question.view)
         pictures = iter(images)
         main, *others = (face_answer(predictor, row, None if "problem" in row else next(pictures)) for row in rows)
-        saliency, explanation = self._explained(predictor, images[:1]) if explain else (None, "")
-        located, no_map = self._located(choice, predictor, images[:1]) if maps else (None, "")
+        saliency, explanation = self._explained(predictor, images[:1]) if question.explain else (None, "")
+        located, no_map = self._located(choice, predictor, images[:1]) if question.maps else (None, "")
         threshold, note = predictor.threshold, read.notes[0]
         return Answer(
             source=choice.source,
@@ -189,7 +192,7 @@ class DetectionQueue:
             reencoded=main.reencoded,
             box=main.box,
             others=others,
-            rules=judge.sentences(),
+            rules=[*judge.sentences(), *filter(None, (predictor.of_prior(), of_view(question.view)))],
             threshold=threshold.score if math.isfinite(threshold.score) else None,  # JSON has no infinity
             turning=threshold.probability,
             rule=threshold.rule,
@@ -200,6 +203,9 @@ class DetectionQueue:
             explanation=explanation,
             map=located,
             no_map=no_map,
+            view=question.view,
+            prior=predictor.prior,
+            error_rate=None if judge.validation is None else judge.error_rate,
             caution=f"The photo was read as: {note}. {caution(predictor)}" if note else caution(predictor),
             milliseconds=round(1000 * (time.perf_counter() - begin)),
         )

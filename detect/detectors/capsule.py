@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from detect.detectors.network import NetworkDetector
 from detect.detectors.timm_network import IMAGENET_MEAN, IMAGENET_STD
 from detect.layers.frozen import BackboneWeights, FrozenNetwork
+from detect.layers.initial import draw_normal
 from detect.training.settings import NetworkSettings, with_defaults
 from detect.weights import load_weights, read_tensors, timm_pretrained
 
@@ -59,11 +60,7 @@ def _capsule() -> nn.Sequential:
         *(nn.Conv1d(8, 1, 3, padding=1), nn.BatchNorm1d(1)),
     )
     # the authors' initialisation
-    for module in layers:
-        if isinstance(module, nn.Conv1d | nn.Conv2d):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, 0.02)
+    draw_normal(layers, norms=1.0)
     return layers
 
 

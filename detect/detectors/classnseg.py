@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from detect.detectors.network import NetworkDetector
 from detect.detectors.timm_network import IMAGENET_MEAN, IMAGENET_STD
+from detect.layers.initial import draw_normal
 from detect.training.settings import NetworkSettings, with_defaults
 
 _COLOURS = 3
@@ -52,11 +53,7 @@ class ClassNSegNetwork(nn.Module):
         self.decoder = nn.Sequential(*_up(third, second), *_up(second, first), _last(first, _COLOURS), nn.Tanh())
         # the authors' initialisation, which leaves out the shared part
         for part in (self.encoder, self.segmenter, self.decoder):
-            for module in part:
-                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                    nn.init.normal_(module.weight, 0.0, 0.02)
-                elif isinstance(module, nn.BatchNorm2d):
-                    nn.init.normal_(module.weight, 0.5, 0.02)
+            draw_normal(part, norms=0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images, [N, 3, H, W] to [N, 2, 64, H / 16, W / 16]: the half of forged faces, and that of real ones.

@@ -27,6 +27,7 @@ from benchmarks.report.heat import STEPS, contour, heat, laid_over, map_picture,
 from benchmarks.report.run_report import RunReport
 from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
+from benchmarks.serve.question import Question
 from detect.detectors.noise_map import NoiseMap
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, InputError
@@ -286,7 +287,7 @@ def test_the_page_and_the_answer_show_the_map(finished):
 def test_the_answers_layers_are_the_map(finished):
     app = create_app(RunIndex(finished / "reports", finished / "runs"), device="cpu")
     choice = app.state.queue.index.choose("where noise-map@elsewhere")
-    located = app.state.queue.judge(choice, (finished / "me.png").read_bytes(), maps=True).map
+    located = app.state.queue.judge(choice, (finished / "me.png").read_bytes(), Question(maps=True)).map
     colours, lines = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
         for uri in (located.colours, located.contour)

@@ -83,6 +83,53 @@ def test_an_answer_is_that_of_bench_detect_on_the_same_file(client, home_folder,
         assert answer["reason"] == row.get("reason", "") and answer["unlike"] == row["unlike"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"prior": "0.01", "error_rate": "0.2"}, ("--prior", "0.01", "--error-rate", "0.2")),
+        ({"detector": DISC, "view": "centre-crop"}, ("-d", "disc-scratch", "--view", "centre-crop")),
+    ],
+)
+def test_view_prior_and_error_rate_are_those_of_bench_detect(
+    fields, options, client, home_folder, tmp_path, monkeypatch, capsys
+):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    monkeypatch.chdir(home_folder)
+    said = json.loads(bench("detect", "mine", "me.png", *options, "--json")[1])
+    (row,) = said["images"]
+    answer = ask(client, (home_folder / "me.png").read_bytes(), **{"detector": DCT} | fields).json()
+    assert {key: answer[key] for key in ("score", "probability", "verdict", "called")} == {
+        key: row[key] for key in ("score", "probability", "verdict", "called")
+    }
+    assert (answer["threshold"], answer["turning"]) == (said["threshold"]["score"], said["threshold"]["probability"])
+    assert (answer["prior"], answer["error_rate"]) == (said["verdicts"]["prior"], said["verdicts"]["error_rate"])
+    assert len(answer["reencoded"]) == len(row.get("reencoded", {}))
+    assert answer["view"] == fields.get("view", "resize") and len(answer["rules"]) > len(said["verdicts"]["sentences"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"prior": "1"}, "prior is the share of forgeries"),
+        ({"prior": "many"}, "prior must be a number between 0 and 1, e.g. 0.01, got 'many'"),
+        ({"error_rate": "nan"}, "error_rate must lie between 0 and 1"),
+        ({"error_rate": "0.0001"}, "it needs 9,999 validation images"),
+        ({"view": "tile"}, "tiles"),
+        ({"detector": DCT, "view": "tiles"}, "has no view tiles"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused_and_stay_in_the_form(fields, said, client, home_folder):
+    photo = (home_folder / "me.png").read_bytes()
+    refused = ask(client, photo, **fields)
+    assert refused.status_code == 422 and said in refused.json()["error"] and "--prior" not in refused.text
+    page = ask(client, photo, "/try", **fields)
+    assert page.status_code == 422 and "<details open" in page.text
+    tags = Tags(page.text).found
+    for name in ("prior", "error_rate"):
+        (value,) = [attrs["value"] for tag, attrs in tags if tag == "input" and attrs.get("name") == name]
+        assert value == fields.get(name, "")
+
+
 def test_a_photo_is_turned_upright_as_its_camera_says(client, home_folder):
     upright = Image.open(home_folder / "me.png")
     turned, exif = io.BytesIO(), Image.Exif()

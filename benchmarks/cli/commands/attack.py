@@ -21,12 +21,7 @@ Examples:
 
 @implemented_in("benchmarks.cli.attack")
 def attack(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
-        ),
-    ],
+    run: options.DetectorRun,
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     kind: Annotated[
         str,
@@ -41,15 +36,9 @@ def attack(
     aim: Annotated[
         str, typer.Option("--aim", help="Aim: evade, to be taken for real; frame, to be taken for forged.")
     ] = "evade",
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
-    ] = None,
-    trained_on: Annotated[
-        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
-    ] = None,
-    crop: Annotated[
-        str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
-    ] = None,
+    detector: options.Detector = None,
+    trained_on: options.TrainedOn = None,
+    crop: options.Crop = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the attack, as in `bench show KIND`: name=value.")
     ] = None,

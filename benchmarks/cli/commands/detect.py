@@ -32,27 +32,11 @@ app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, 
 @app.command(UNNAMED, cls=Unnamed, hidden=True)  # shown as the group itself, see groups.py
 @implemented_in("benchmarks.cli.detect", first=share_cores)
 def detect(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
-        ),
-    ],
+    run: options.DetectorRun,
     images: Annotated[list[Path], typer.Argument(help="Photos, videos, or folders of them.")],
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
-    ] = None,
-    trained_on: Annotated[
-        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
-    ] = None,
-    max_fpr: Annotated[
-        float | None,
-        typer.Option(
-            "--max-fpr",
-            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
-            show_default=False,
-        ),
-    ] = None,
+    detector: options.Detector = None,
+    trained_on: options.TrainedOn = None,
+    max_fpr: options.MaxFpr = None,
     error_rate: Annotated[
         float | None,
         typer.Option(
@@ -82,15 +66,8 @@ def detect(
         list[str] | None,
         typer.Option("--fail-on", help="Exit with code 3 if a verdict is: forged, real, cannot-say or problem."),
     ] = None,
-    generator: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator the detector contains."
-        ),
-    ] = None,
-    crop: Annotated[
-        str | None, typer.Option("--crop", help="Crop: none, face or ff++. [default: as the run did, or none]")
-    ] = None,
+    generator: options.Discriminators = None,
+    crop: options.Crop = None,
     view: Annotated[
         str,
         typer.Option("--view", help="How a photo is shown: resize, centre-crop, five-crops, tiles or tiles-max."),
@@ -143,33 +120,17 @@ def detect(
 @app.command("export")
 @implemented_in("benchmarks.cli.detector_export")
 def export(
-    run: Annotated[str, typer.Argument(help="Name of a finished run, or folder of a detector with detector.json.")],
+    run: options.DetectorRun,
     onnx: Annotated[
         Path | None, typer.Option("--onnx", help="ONNX file to write; a script that runs it is written beside it.")
     ] = None,
     torch: Annotated[
         Path | None, typer.Option("--torch", help="File to write for torch.export.load, ends in .pt2.")
     ] = None,
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
-    ] = None,
-    trained_on: Annotated[
-        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
-    ] = None,
-    max_fpr: Annotated[
-        float | None,
-        typer.Option(
-            "--max-fpr",
-            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
-            show_default=False,
-        ),
-    ] = None,
-    generator: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator the detector contains."
-        ),
-    ] = None,
+    detector: options.Detector = None,
+    trained_on: options.TrainedOn = None,
+    max_fpr: options.MaxFpr = None,
+    generator: options.Discriminators = None,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:

@@ -73,8 +73,7 @@ if (form) {
   preview.addEventListener("error", () => { preview.hidden = true; });
   photo.addEventListener("change", () => { show(); ask(); });
   form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
-  document.getElementById("detector").addEventListener("change", ask);
-  document.querySelectorAll(".tick input[name]").forEach((tick) => tick.addEventListener("change", ask));
+  form.addEventListener("change", (event) => { if (event.target !== photo && event.target.checkValidity()) ask(); });
   answer.addEventListener("input", (event) => {
     if (event.target.id !== "map-opacity") return;
     answer.querySelector(".layers .colours").style.opacity = event.target.value / 100;
