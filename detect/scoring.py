@@ -131,16 +131,17 @@ def score_table(
         )
     # finite and one per image: `score_view` has raised otherwise
     scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, on_progress=on_progress)
-    rows = view.rows
+    # not `rows`: those of a million images, digests of their files included, are 400 MB
+    rows = view.columns(["id", "identity", "split", *card.attributes])
     columns = {
         "detector": trained.name,
         "trained_on": trained.trained_on,
         "seed": trained.seed,
-        "sample_id": rows["id"].to_numpy(),
-        "identity": rows["identity"].to_numpy(),
+        "sample_id": rows["id"].array,  # as Arrow holds them: a Python string each would take four times the memory
+        "identity": rows["identity"].to_numpy() if rows["identity"].isna().all() else rows["identity"].array,
         "source": card.name if source is None else source,
         "generator": generator_of(card) if generator is None else generator,
-        "split": rows["split"].to_numpy(),
+        "split": rows["split"].array,
         "perturbation": perturbation,
         # a label that is given counts before the kind of the set
         "label": (card.kind == "forged") if label is None else label,

@@ -168,7 +168,9 @@ def resolution_of(view: View) -> int:
 
 def splits_of(view: View) -> set[str]:
     """Return the splits a view's images belong to."""
-    return set(map(str, view.rows["split"].unique()))
+    if isinstance(view, FaceView):
+        return set(map(str, np.unique(view.splits)))
+    return set(map(str, np.unique(np.concatenate([part.splits for part in view.parts])[view.index])))
 
 
 def digest_of(view: View) -> str:

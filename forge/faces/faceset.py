@@ -119,6 +119,18 @@ class FaceView:
         """The table's rows of this view, in its order."""
         return self.faces.table.iloc[self.index]
 
+    def columns(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return these columns of the view's rows, in its order; reads no other, and keeps nothing in memory."""
+        table = pq.read_table(self.faces.path / "table.parquet", columns=list(names), memory_map=True)
+        # chosen afterwards: whole numbers are floats where any row of the set has none, as in `rows`
+        frame: pd.DataFrame = table.to_pandas().iloc[self.index]
+        return frame
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """The split of each image, in the view's order."""
+        return np.asarray(self.faces._splits[self.index])
+
     def head(self, count: int | None) -> FaceView:
         """Return the first `count` images (all when None or fewer)."""
         return self if count is None else FaceView(self.faces, self.index[:count])

@@ -17,7 +17,7 @@ from forge.faces.faceset import FaceView, Indices
 from forge.faces.feed import PixelFeed
 from forge.training.task import Training
 
-RESIDENT_BYTES = 4 << 30  # a set up to this size is held on the device as one uint8 tensor, larger ones stream
+RESIDENT_BYTES = 4 << 30  # a set up to this size is held on a GPU as one uint8 tensor, larger ones stream
 
 
 class Batch(NamedTuple):
@@ -49,7 +49,7 @@ class Batches:
             _Order(view, training.settings.batch, ("order", number) if number else ("order",), training.seed, share)
             for number, view in enumerate(views or [training.view])
         ]
-        self._feeds = [PixelFeed(order.view, device, resident=_fits(order.view)) for order in self._orders]
+        self._feeds = [PixelFeed(order.view, device, resident=_fits(order.view, device)) for order in self._orders]
 
     def take(self, number: int) -> Batch:
         """Return the batch `number`, counted from the beginning of the training."""
@@ -62,9 +62,9 @@ class Batches:
         return Batch(pixels, labels)
 
 
-def _fits(view: FaceView) -> bool:
-    # bytes of all pixels, uint8
-    return len(view) * view.faces.resolution**2 * 3 <= RESIDENT_BYTES
+def _fits(view: FaceView, device: torch.device) -> bool:
+    # a CPU reads the memory map as fast as a copy; bytes of all pixels, uint8
+    return device.type != "cpu" and len(view) * view.faces.resolution**2 * 3 <= RESIDENT_BYTES
 
 
 class _Order:

@@ -76,13 +76,16 @@ def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
 def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
     settings = ["--set", "generator.training.kimg=0.5", "--set", "images.train=16", "--set", "data.count=160"]
     settings += ["--set", "data.resolution=16", "--set", "quality={n: 16, face_n: 1}"]
-    command = ["run", "--generator", "gan", "--detector", "dct", "--preset", "smoke", "--quiet", *settings]
+    command = ["run", "--generator", "gan", "--detector", "dct,meso4", "--preset", "smoke", "--quiet", *settings]
     places = ["--store", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"), "--name", "two"]
     launch(2, partial(run_bench, [*command, *places]))
     assert (tmp_path / "reports" / "two" / "index.html").is_file()
     manifests = [json.loads(file.read_text()) for file in Path(tmp_path, "runs").rglob("manifest.json")]
     trained = [manifest for manifest in manifests if manifest["stage"].startswith("train ")]
     assert len(trained) == 1 and all(manifest["facts"]["processes"] == 2 for manifest in trained)
+    cards = [json.loads(file.read_text()) for file in Path(tmp_path, "runs").rglob("detector.json")]
+    shared = {card["name"]: card["facts"].get("processes") for card in cards}
+    assert shared == {"dct": None, "meso4": 2}  # a network's fit; features are fitted by the first process alone
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():

@@ -3,12 +3,13 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from forge.core.errors import CorruptError, InputError
 from forge.core.files import digest_json, read_signed_json, write_signed_json
-from forge.faces.faceset import FaceSet
+from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 
 
@@ -50,6 +51,13 @@ def test_round_trip_in_any_order_across_shards(tmp_path):
     assert faces.table["source_width"].tolist() == [9] * 23
     assert faces.table["source_jpeg_quality"].isna().all()
     assert faces.verify() == []
+
+
+def test_some_columns_are_those_of_the_rows(faces):
+    view = FaceView(faces, np.array([22, 0, 7]))
+    names = ["split", "id", "source_width"]
+    pd.testing.assert_frame_equal(view.columns(names), view.rows[names])
+    assert view.splits.tolist() == view.rows["split"].tolist()
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 21])

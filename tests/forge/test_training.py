@@ -275,8 +275,8 @@ def test_divergence_is_named(make_set, tmp_path):
 def test_a_set_too_large_for_the_device_streams_to_the_same_result(make_set, tmp_path, monkeypatch):
     view = make_set("faces", {"forge": 100}).view("forge")
     digests = []
-    for name, limit in (("resident", 1 << 30), ("streamed", 0)):
-        monkeypatch.setattr(batches, "RESIDENT_BYTES", limit)
+    for name, resident in (("resident", True), ("streamed", False)):
+        monkeypatch.setattr(batches, "_fits", lambda view, device, resident=resident: resident)
         out = tmp_path / name
         out.mkdir()
         train(make_training(view, tmp_path / f"work-{name}", settings={"kimg": 0.1}), out, silent)
