@@ -4,12 +4,13 @@ import errno
 import os
 import signal
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.workflow.stage import Collecting, Stage
 from forge.core.compute import Compute
-from forge.core.errors import InputError
+from forge.core.errors import BenchWarning, InputError
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent
 from forge.faces.parallel import ordered
@@ -148,6 +149,10 @@ def _stuck(stage, job):
         time.sleep(60)
 
 
+def _warns(stage, job):
+    warnings.warn("few faces", BenchWarning, stacklevel=2)
+
+
 def _met(stage, job):
     """Wait for another stage of this kind, which must run at the same time."""
     (job.work / "here").touch()
@@ -159,4 +164,12 @@ def _met(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel, "met": _met}
+ACTS |= {
+    "counted": _counted,
+    "stuck": _stuck,
+    "slow": _slow,
+    "source": _source,
+    "parallel": _parallel,
+    "met": _met,
+    "warns": _warns,
+}
