@@ -125,7 +125,7 @@ def test_a_machine_that_cannot_take_part_says_why(tmp_path):
 
 
 def test_a_source_that_cannot_travel_is_refused():
-    with pytest.raises(InputError, match="cannot be sent to other machines .*; use --engine local --jobs 1"):
+    with pytest.raises(InputError, match=r"cannot be sent to other machines .*; use --engine local --jobs 1"):
         pickled(Context(lambda: None, NoDevice("cpu", threads=1), 1, silent))
 
 
