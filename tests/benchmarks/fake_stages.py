@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.stage import Collecting, Context, Stage
 from benchmarks.workflow.store import Store
 from forge.core.compute import Compute
-from forge.core.errors import InputError
+from forge.core.errors import BenchWarning, InputError
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent, silent
 from forge.faces.parallel import ordered
@@ -153,6 +154,10 @@ def _stuck(stage, job):
         time.sleep(60)
 
 
+def _warns(stage, job):
+    warnings.warn("few faces", BenchWarning, stacklevel=2)
+
+
 def _met(stage, job):
     """Wait for another stage of this kind, which must run at the same time."""
     (job.work / "here").touch()
@@ -164,7 +169,8 @@ def _met(stage, job):
 
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
-ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel, "met": _met}
+ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}
+ACTS |= {"met": _met, "warns": _warns}
 
 CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
 

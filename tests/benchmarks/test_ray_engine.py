@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -124,6 +125,16 @@ def test_another_version_is_refused(tmp_path, address, monkeypatch):
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(InputError, match=r"another Ray or Python than this process.*Ray: 2\.1"):
         run(fake_stages.grid(scores=0), tmp_path, address=address)
+
+
+def test_folders_of_clusters_that_were_killed_are_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for process in (ended.pid, os.getpid()):
+        (tmp_path / f"bench-ray-{process}-x").mkdir()
+    ENGINES.load("ray")
+    sys.modules["benchmarks.workflow.engines.ray_cluster"]._tidy(tmp_path)
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"bench-ray-{os.getpid()}-x"]
 
 
 def test_without_ray_a_sentence_says_how_to_install_it(tmp_path, monkeypatch):

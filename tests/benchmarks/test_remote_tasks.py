@@ -2,7 +2,9 @@
 
 import io
 import os
+import socket
 import tarfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +17,16 @@ from benchmarks.workflow import drive
 from benchmarks.workflow.engines.base import Finished, Noted, Progressed, Started, Task
 from benchmarks.workflow.engines.event_log import SUFFIX, EventReader, EventWriter
 from benchmarks.workflow.engines.listener import Listener
-from benchmarks.workflow.engines.remote_worker import Answer
-from benchmarks.workflow.engines.site import HERE, OLD_SECONDS, opened
+from benchmarks.workflow.engines.remote_worker import Answer, work
+from benchmarks.workflow.engines.site import HERE, OLD_SECONDS, opened, pickled
 from benchmarks.workflow.engines.travel import pack, unpack
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
-from forge.core.errors import CorruptError
+from forge.core.errors import CorruptError, InputError
 from forge.core.progress import ProgressEvent, silent
 from forge.core.registry import allow_files
 
-STAGE = fake_stages.Training(title="a")
+STAGE, WARNING = fake_stages.Training(title="a"), fake_stages.Training(title="a", act="warns")
 
 
 @pytest.fixture
@@ -120,6 +122,22 @@ def test_a_machine_that_cannot_take_part_says_why(tmp_path):
         plugin.write_text("changed")
         assert f"does not see {plugin} as it is here" in site.unfit()
     allow_files([], anew=True)
+
+
+def test_a_source_that_cannot_travel_is_refused():
+    with pytest.raises(InputError, match=r"cannot be sent to other machines .*; use --engine local --jobs 1"):
+        pickled(Context(lambda: None, NoDevice("cpu", threads=1), 1, silent))
+
+
+def test_a_warning_of_a_worker_becomes_a_note(tmp_path):
+    task = Task((WARNING,), {}, 1)
+    with opened(Store(tmp_path), "test") as site:
+        shown = warnings.showwarning
+        answer = work("1", task, site, pickled(Context(None, NoDevice("cpu", threads=1), 1, silent)), {})
+        assert warnings.showwarning is shown
+        assert Noted("note: few faces") in answer.notes and isinstance(answer.ends[0], Finished)
+        events = [event for _, event in EventReader(site.folder).poll()]
+        assert events == [Started(WARNING.key, socket.gethostname()), Noted("note: few faces")]
 
 
 def test_the_folder_of_a_killed_driver_is_removed_after_a_month(tmp_path):

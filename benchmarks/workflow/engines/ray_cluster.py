@@ -79,12 +79,15 @@ class RayCluster:
         _tidy(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        undo.enter_context(_environment({"OMP_NUM_THREADS": str(self._threads)}))  # its workers inherit it
+        # its workers inherit both; Ray gives them the niceness 15, and everything else on this machine would go before
+        inherited = {"OMP_NUM_THREADS": str(self._threads), "RAY_worker_niceness": "0"}
+        undo.enter_context(_environment(inherited))
         return {
             "address": "local",  # whatever RAY_ADDRESS says
             "num_cpus": self._processors,
             "object_store_memory": LOCAL_STORE_BYTES,
             "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",  # for this machine alone: whoever reaches a cluster can run code on it
             "_temp_dir": str(folder),
         }
 

@@ -7,7 +7,6 @@ what happens after a loss: Ray itself repeats nothing.
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import time
 from contextlib import ExitStack
@@ -24,13 +23,12 @@ from benchmarks.workflow.engines.base import Engine, EngineOptions, Task, Tell
 from benchmarks.workflow.engines.listener import Listener
 from benchmarks.workflow.engines.ray_cluster import RayCluster
 from benchmarks.workflow.engines.remote_worker import Answer, work
-from benchmarks.workflow.engines.site import Site, opened
+from benchmarks.workflow.engines.site import Site, opened, pickled
 from benchmarks.workflow.engines.travel import MB, pack, size_of
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.compute import cores
 from forge.core.errors import InputError, quoted
-from forge.core.progress import silent
 
 GRACE_SECONDS = 6.0  # in which stages under way save a checkpoint at the end
 PROBE_SECONDS = 60.0  # in which every node answers whether it can work
@@ -106,7 +104,7 @@ class RayEngine(Engine):
         self._refuse_infeasible()
         if not cluster.started:
             self._ask_nodes()
-        self._context = ray.put(pickle.dumps(replace(self.context, on_progress=silent)))
+        self._context = ray.put(pickled(self.context))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import socket
 import tempfile
@@ -10,12 +11,15 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.workflow.program import program_digest
+from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
+from forge.core.errors import InputError
 from forge.core.files import digest_file
+from forge.core.progress import silent
 from forge.core.registry import allowed_paths, loaded_paths
 
 HERE = "driver"  # file in the folder of a run's engine; a machine that sees it sees the store
@@ -76,6 +80,21 @@ class Site:
 def our_program() -> str:
     """Return the digest of the program of this process."""
     return program_digest("forge", "detect", "benchmarks")
+
+
+def pickled(context: Context) -> bytes:
+    """Return a context for workers elsewhere, without what shows its progress here.
+
+    Raises:
+        InputError: its source cannot be pickled.
+    """
+    try:
+        return pickle.dumps(replace(context, on_progress=silent))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the source of this run cannot be sent to other machines ({error}); use --engine local --jobs 1, or let "
+            "it hold nothing but values that Python's pickle takes"
+        ) from error
 
 
 @contextmanager

@@ -6,7 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import time
 from contextlib import ExitStack, suppress
@@ -21,12 +20,11 @@ from submitit.core.utils import FailedJobError, UncompletedJobError
 from benchmarks.workflow.engines.base import Engine, EngineOptions, Task, Tell
 from benchmarks.workflow.engines.listener import Listener
 from benchmarks.workflow.engines.remote_worker import Answer, work
-from benchmarks.workflow.engines.site import Site, opened
+from benchmarks.workflow.engines.site import Site, opened, pickled
 from benchmarks.workflow.engines.slurm_options import groups, parameters, refuse_unusable
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.errors import InputError, quoted
-from forge.core.progress import silent
 
 MOST_TASKS = 100  # submitted at once, where --jobs says nothing
 LOOK_SECONDS = 0.2  # between two looks at the answers of jobs
@@ -71,7 +69,7 @@ class SlurmEngine(Engine):
             )
         with ExitStack() as undo:
             self._site = undo.enter_context(opened(self.store, self.name))
-            self._context = pickle.dumps(replace(self.context, on_progress=silent))
+            self._context = pickled(self.context)
             self._listener = Listener(self.store, self._site)
             self._executor = submitit.AutoExecutor(self._site.folder / "jobs", cluster=cluster)
             self._undo = undo.pop_all()
