@@ -1,4 +1,4 @@
-"""What a form asks beside photo and detector: pictures, view, prior and error rate."""
+"""Wishes of a form beside photo and detector: pictures, view, prior and error rate."""
 
 from __future__ import annotations
 
