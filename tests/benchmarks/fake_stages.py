@@ -7,11 +7,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.workflow.stage import Collecting, Stage
+from benchmarks.terminal import Silent
+from benchmarks.workflow import drive
+from benchmarks.workflow.engines import ENGINES
+from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.stage import Collecting, Context, Stage
+from benchmarks.workflow.store import Store
 from forge.core.compute import Compute
 from forge.core.errors import InputError
 from forge.core.interrupt import deferred_interrupt
-from forge.core.progress import ProgressEvent
+from forge.core.progress import ProgressEvent, silent
 from forge.faces.parallel import ordered
 
 STEPS = 40  # of a counting stage
@@ -150,3 +155,11 @@ def _stuck(stage, job):
 
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
 ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}
+
+CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
+
+
+def run(stages, folder, *, context=CONTEXT, observer=None, estimates=None, **options):
+    store = Store(folder)
+    engine = ENGINES.load("local")(store, context, EngineOptions(**{"jobs": 2, "threads": 1} | options))
+    return drive.execute(stages, store, context, observer or Silent(), engine, estimates=estimates)

@@ -16,23 +16,18 @@ from types import SimpleNamespace
 
 import fake_stages
 import pytest
-from fake_stages import NoDevice, Scoring, Sum, Training, inputs
+from fake_stages import CONTEXT, NoDevice, Scoring, Sum, Training, inputs, run
 
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.terminal import Silent
 from benchmarks.workflow import drive
-from benchmarks.workflow.engines import ENGINES, local
-from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.engines import local
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.schedule import Estimate
-from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store, read_manifest
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import silent
 from forge.core.registry import allow_files, load_from_file
-
-CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +42,6 @@ class Notes(Silent):
 
     def noted(self, text):
         self.lines.append(text)
-
-
-def run(stages, folder, *, context=CONTEXT, observer=None, estimates=None, **options):
-    store = Store(folder)
-    engine = ENGINES.load("local")(store, context, EngineOptions(**{"jobs": 2, "threads": 1} | options))
-    return drive.execute(stages, store, context, observer or Silent(), engine, estimates=estimates)
 
 
 def facts(executed, stage):
@@ -104,11 +93,11 @@ def test_what_stops_one_process_stops_the_pool(tmp_path, act, error, words):
 SCRIPT = """
 import sys
 from pathlib import Path
-import fake_stages, test_local_engine
+import fake_stages
 from benchmarks.workflow.engines import local
 local._PRELOADED = ["benchmarks.workflow.engines.worker", "fake_stages"]
 try:
-    test_local_engine.run(fake_stages.grid(tuple(sys.argv[2:]), scores=1), Path(sys.argv[1]))
+    fake_stages.run(fake_stages.grid(tuple(sys.argv[2:]), scores=1), Path(sys.argv[1]))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -166,6 +155,7 @@ def test_ctrl_c_saves_every_training_and_leaves_no_process(drivers, tmp_path):
     assert [facts(executed, stage)["begin"] for stage in stages[:2]] == saved
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(drivers):
     driver, _ = drivers.start("stuck", "stuck")
     os.killpg(driver.pid, signal.SIGINT)
