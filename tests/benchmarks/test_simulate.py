@@ -8,7 +8,7 @@ from fake_stages import Scoring, Training, inputs
 
 from benchmarks.speed.clusters import Curve, drawing
 from benchmarks.speed.published import MeasuredPlan
-from benchmarks.workflow.simulate import Cluster, critical_path, simulate
+from benchmarks.workflow.simulate import Cluster, critical_path, simulate, with_more_jobs
 from forge.core.errors import InputError
 
 
@@ -92,3 +92,15 @@ def test_a_published_suite_has_the_times_of_its_report():
     assert "arms-race: 4 workers suffice" in picture and "1 workers 45 min" in picture
     with pytest.raises(InputError, match="no-suite"):
         MeasuredPlan.of("no-suite", Path("reports"))
+
+
+def test_more_jobs_are_tried_for_as_long_as_they_save_a_tenth():
+    first, *others = [Training(title="0"), *(Training(title=str(number)) for number in range(1, 16))]
+    todo = [stage.key for stage in others]
+    seconds = dict.fromkeys(todo, 300.0)
+    runs = with_more_jobs([first, *others], todo, seconds, 1)
+    assert [run.workers for run in runs] == [1, 2, 5, 10, 20]  # fifteen trainings of five minutes; the first is there
+    assert [round(run.makespan / 300) for run in runs] == [15, 8, 3, 2, 1]
+    assert [run.workers for run in with_more_jobs([first, *others], todo, seconds, 20)] == [20]
+    # nothing like it was timed: no time, and nothing to save
+    assert len(with_more_jobs([first], [first.key], {}, 2)) == 1
