@@ -247,7 +247,8 @@ class Photos:
 """
 
 
-def test_a_source_of_a_plug_in_file_reaches_the_workers(tmp_path):
+def test_a_source_of_a_plug_in_file_reaches_the_workers(tmp_path, request):
+    request.addfinalizer(lambda: allow_files((), anew=True))
     file = tmp_path / "photos.py"
     file.write_text(PLUGIN)
     allow_files([f"{file}:Photos"], anew=True)
