@@ -38,11 +38,19 @@ def address():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "5")  # not what the run asks for
         Path("/tmp/ray").mkdir(exist_ok=True)
-        cluster = Cluster()
+        cluster = None
         try:
-            for head in ({"no_monitor": True, "include_dashboard": False}, {}):
-                cluster.add_node(num_cpus=1, include_log_monitor=False, wait=False, **head)
-            cluster.wait_for_nodes()
+            for attempt in range(3):
+                cluster = Cluster()
+                try:
+                    for head in ({"no_monitor": True, "include_dashboard": False}, {}):
+                        cluster.add_node(num_cpus=1, include_log_monitor=False, wait=False, **head)
+                    break
+                except Exception:  # Ray gives a node 30 s to start, which a busy machine may exceed
+                    cluster.shutdown()
+                    if attempt == 2:
+                        raise
+            cluster.wait_for_nodes(timeout=120)
             yield cluster.address
         finally:
             cluster.shutdown()
