@@ -271,3 +271,18 @@ def test_context_and_stages_of_a_real_run_are_picklable(tmp_path):
     copies = pickle.loads(pickle.dumps((replace(CONTEXT, source=planned.source), planned.stages)))
     assert [stage.key for stage in copies[1]] == [stage.key for stage in planned.stages]
     assert copies[0].source.identity() == planned.source.identity()
+
+
+def test_a_worker_that_is_killed_before_it_begins_is_replaced(tmp_path, monkeypatch):
+    start, killed = local.LocalEngine._start, []
+
+    def started(engine, device):
+        worker = start(engine, device)
+        if not killed:
+            killed.append(worker.process.kill())
+        return worker
+
+    monkeypatch.setattr(local.LocalEngine, "_start", started)
+    notes = Notes()
+    assert not run(fake_stages.grid(scores=1), tmp_path, observer=notes).failures
+    assert killed and [line for line in notes.lines if "tried again" in line], notes.lines

@@ -57,7 +57,6 @@ class LocalEngine(Engine):
         super().__init__(store, context, options)
         self._workers: list[_Worker] = []
         self._number = 0
-        self._lost: list[Lost] = []
         # photos are read by all workers at once: together they start no more processes than were asked for
         context = replace(context, on_progress=silent, workers=max(1, context.workers // options.jobs))
         try:
@@ -173,14 +172,15 @@ class LocalEngine(Engine):
     def _bury(self, worker: _Worker, tell: Tell) -> None:
         """Tell what was lost with a dead worker."""
         self._workers.remove(worker)
-        worker.process.join()
-        if not worker.ready:
+        _kill(worker)  # it lives where only the server of forks, which tells of its end, was killed
+        code = worker.process.exitcode
+        if not worker.ready and code == 1:  # of an exception: Python could not begin in it
             raise BenchError(
-                f"a worker process ended before it began ({_end(worker.process.exitcode)}); in a script, the call must "
+                f"a worker process ended before it began ({_end(code)}); in a script, the call must "
                 "stand below `if __name__ == '__main__':`; or use one job"
             )
         if worker.open:
-            tell(Lost(tuple(worker.open), _end(worker.process.exitcode)))
+            tell(Lost(tuple(worker.open), _end(code)))
 
 
 def _ignore(event: Event) -> None:
@@ -217,10 +217,10 @@ def _dismiss(worker: _Worker) -> None:
 
 def _kill(worker: _Worker) -> None:
     """Kill a worker and the processes of its session."""
-    if worker.process.is_alive() and worker.process.pid is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(worker.process.pid) == worker.process.pid:  # its session has begun
-                os.killpg(worker.process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):
+        if worker.process.pid is not None and os.getpgid(worker.process.pid) == worker.process.pid:
+            os.killpg(worker.process.pid, signal.SIGKILL)
+    if worker.process.is_alive():  # its session had not begun
         worker.process.kill()
     worker.process.join()
     worker.connection.close()
