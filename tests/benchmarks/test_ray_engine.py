@@ -46,7 +46,7 @@ def address():
                     for head in ({"no_monitor": True, "include_dashboard": False}, {}):
                         cluster.add_node(num_cpus=1, include_log_monitor=False, wait=False, **head)
                     break
-                except Exception:  # Ray gives a node 30 s to start, which a busy machine may exceed
+                except (Exception, SystemExit):  # Ray gives a node 30 s to start, and exits on a busy machine
                     cluster.shutdown()
                     if attempt == 2:
                         raise
