@@ -61,7 +61,7 @@ class RayCluster:
             undo.callback(ray.shutdown)
             try:
                 ray.init(configure_logging=False, log_to_driver=False, **options)
-            except (Exception, SystemExit) as error:  # plain ones, or an exit, where a node takes more than 30 s to start
+            except (Exception, SystemExit) as error:  # also where a node takes more than 30 s to start
                 raise InputError(self._refusal(error)) from error
             self._undo = undo.pop_all()
         return self
