@@ -48,8 +48,8 @@ class View:
     def __len__(self):
         return len(self.images)
 
-    def read(self):
-        return self.images
+    def read(self, index=slice(None)):
+        return self.images[index]
 
 
 class Play:

@@ -65,6 +65,8 @@ WRONG = [
     (("report", "nowhere"), "'nowhere'", f"there are: {SUITE}"),
     (("leaderboard", SUITE, "--format", "xls"), "'xls'", "known: csv"),
     (("leaderboard", SUITE, "--columns", "crss"), "'crss'", "known"),
+    (("cite", SUITE, "--format", "word"), "'word'", "known: bibtex"),
+    (("review", SUITE, "--format", "word"), "'word'", "known: json"),
     (("compare", "dct", "dct", "--suite", SUITE), "dct", "name two detectors"),
     (("export", "images", SUITE, "--out", "here"), "here", "--out"),
     (("submit", "note.txt", "--suite", SUITE, "--name", "theirs"), "note.txt", "columns image and score"),
