@@ -33,7 +33,7 @@ from benchmarks.workflow.engines import known_engine
 from benchmarks.workflow.jobs import allot, elsewhere
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.store import Store
-from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
+from forge.core.compute import PRECISIONS, Compute, asked_threads, choose_device, cores, set_threads, tune_allocator
 from forge.core.errors import BenchWarning, UnknownNameError
 from forge.core.registry import allow_files
 
@@ -165,7 +165,7 @@ def run(
     chosen = choose_device(device)
     request, notes = changed(read_request(file) if file else RunRequest(), values)
     plan = resolve(request, device=chosen, file=file)
-    compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
+    compute = Compute(chosen, cast("PrecisionAsked", precision), threads or asked_threads() or cores())
     set_threads(compute.threads)
     # Plans of earlier calls lie in the store; see `_remembered` in workflow/runner.py.
     engine = known_engine(request.engine)

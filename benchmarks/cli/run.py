@@ -30,7 +30,7 @@ from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.simulate import with_more_jobs
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
-from forge.core.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
+from forge.core.compute import PRECISIONS, Compute, asked_threads, choose_device, cores, set_threads, tune_allocator
 from forge.core.errors import BenchError, UnknownNameError
 from forge.core.progress import silent
 
@@ -84,7 +84,9 @@ def run(
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    compute = Compute(_own_gpu(choose_device(device)), cast("PrecisionAsked", precision), threads or default_threads())
+    compute = Compute(
+        _own_gpu(choose_device(device)), cast("PrecisionAsked", precision), threads or asked_threads() or cores()
+    )
     set_threads(compute.threads)
     chosen = compute.device  # "auto" resolved, as notes and presets need it
     flags = {

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 PrecisionAsked = Literal["auto", "fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
+_THREADS = "OMP_NUM_THREADS"
+_written: str | None = None  # by `set_threads`
+_before: str | None = None  # what it replaced
 
 
 def tune_allocator() -> None:
@@ -148,13 +151,18 @@ class Compute:
 
 def default_threads() -> int:
     """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
-    return asked_threads() or cores()
+    return _number(os.environ.get(_THREADS)) or cores()
 
 
 def asked_threads() -> int | None:
-    """Return OMP_NUM_THREADS where it is set to a positive number."""
-    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # may list one number for each level of nesting
-    return int(threads) if threads.isdigit() and int(threads) > 0 else None
+    """Return OMP_NUM_THREADS where it was set to a positive number by anybody but `set_threads`."""
+    value = os.environ.get(_THREADS)
+    return _number(_before if value == _written else value)
+
+
+def _number(value: str | None) -> int | None:
+    first = (value or "").partition(",")[0]  # may list one number for each level of nesting
+    return int(first) if first.isdigit() and int(first) > 0 else None
 
 
 # a container or taskset may allow fewer than the machine has
@@ -165,7 +173,11 @@ def cores() -> int:
 
 def set_threads(threads: int) -> None:
     """Compute with this many processor threads from now on."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # for child processes, and for torch where it is imported later
+    global _before, _written
+    if (value := os.environ.get(_THREADS)) != _written:
+        _before = value
+    # for child processes, and for torch where it is imported later
+    os.environ[_THREADS] = _written = str(threads)
     if "torch" in sys.modules:
         import torch
 

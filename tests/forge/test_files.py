@@ -11,7 +11,15 @@ from safetensors.torch import save_file
 
 from forge.core import files
 from forge.core.checkpoint import load_checkpoint
-from forge.core.compute import Compute, choose_device, cpu_has_bf16, default_threads, derive_seed
+from forge.core.compute import (
+    Compute,
+    asked_threads,
+    choose_device,
+    cpu_has_bf16,
+    default_threads,
+    derive_seed,
+    set_threads,
+)
 from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError
 from forge.core.execution import Execution
 from forge.core.registry import Registry, allow_files
@@ -179,6 +187,22 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
     for odd in ("", "0", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", odd)
         assert default_threads() == len(os.sched_getaffinity(0))
+
+
+def test_threads_that_were_set_here_are_not_asked_for(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            set_threads(threads)
+            assert (default_threads(), asked_threads()) == (threads, None)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+        assert asked_threads() == 3
+        set_threads(2)
+        set_threads(1)
+        assert (default_threads(), asked_threads()) == (1, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
