@@ -99,7 +99,7 @@ class RayCluster:
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(self._threads)}},
         }
 
-    def _refusal(self, error: Exception) -> str:
+    def _refusal(self, error: BaseException) -> str:
         text = " ".join(str(error).split())
         if self.started:
             return f"Ray did not start here: {quoted(text)}; --engine local needs no Ray"
