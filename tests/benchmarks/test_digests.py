@@ -256,7 +256,7 @@ def test_a_report_that_is_replaced_while_it_is_read_is_read_again(published, mon
 
 
 def test_results_json_is_read_in_one_module_only():
-    """Three others read a few raw fields on purpose: of reports that are to be replaced, and of many reports at once."""
+    """Three others read a few raw fields on purpose: of reports to be replaced, and of many reports at once."""
     package = Path(benchmarks.__file__).parent
     reads = re.compile(r"(read_json(_object)?|json\.loads?)\([^)\n]*results\.json|results\.json\"?\)?\.read_")
     readers = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if reads.search(file.read_text())}
