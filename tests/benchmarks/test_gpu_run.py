@@ -39,6 +39,7 @@ def run_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
+@pytest.mark.slow  # half a minute: each part is a process that imports torch; `make test-slow` before a change of it
 def test_a_dry_run_goes_through_every_part_and_leaves_what_a_gpu_leaves(tmp_path):
     out = tmp_path / "out"
     process = run_script(out, DEVICE="cpu", BUDGET="300")  # with time to spare: parts end when they are done

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forge.core import files
+from forge.core import compute, files
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import (
     Compute,
@@ -191,6 +191,8 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
 
 def test_threads_that_were_set_here_are_not_asked_for(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for memory in ("_written", "_before"):  # put back at the end: later tests ask too
+        monkeypatch.setattr(compute, memory, None)
     before = torch.get_num_threads()
     try:
         for threads in (2, 1):
