@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import forge.quality.identity
 import forge.quality.metric
 import forge.rendering
+from forge.core import compute
 from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
@@ -57,6 +59,17 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, 100)  # the last is 10 in Python
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Compute with the threads of the environment again after each test, and forget who set them."""
+    asked = os.environ["OMP_NUM_THREADS"]
+    yield
+    os.environ["OMP_NUM_THREADS"] = asked
+    compute._written = compute._before = None
+    if torch.get_num_threads() != compute.default_threads():
+        torch.set_num_threads(compute.default_threads())
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forge.core import compute, files
+from forge.core import files
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import (
     Compute,
@@ -191,20 +191,14 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
 
 def test_threads_that_were_set_here_are_not_asked_for(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for memory in ("_written", "_before"):  # put back at the end: later tests ask too
-        monkeypatch.setattr(compute, memory, None)
-    before = torch.get_num_threads()
-    try:
-        for threads in (2, 1):
-            set_threads(threads)
-            assert (default_threads(), asked_threads()) == (threads, None)
-        monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
-        assert asked_threads() == 3
-        set_threads(2)
-        set_threads(1)
-        assert (default_threads(), asked_threads()) == (1, 3)
-    finally:
-        torch.set_num_threads(before)
+    for threads in (2, 1):
+        set_threads(threads)
+        assert (default_threads(), asked_threads()) == (threads, None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+    assert asked_threads() == 3
+    set_threads(2)
+    set_threads(1)
+    assert (default_threads(), asked_threads()) == (1, 3)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
