@@ -54,7 +54,7 @@ ALONE = ("forge.rendering",)
 MAX_LOCAL_IMPORTS = 119  # imports inside functions: torch, pandas and scikit-learn where few calls need them
 
 # found by find_spec, or by a library: never imported by name
-NOT_IMPORTED = {"mkdocs-material", "mkdocstrings", "python-multipart", "tensorboard", "torchvision", "filelock"}
+NOT_IMPORTED = {"mkdocs-material", "mkdocstrings", "python-multipart", "tensorboard", "torchvision"}
 NOT_IMPORTED |= {"onnx", "flask", "flask-cors", "moto", "s3fs"}
 
 

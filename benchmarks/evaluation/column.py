@@ -106,8 +106,12 @@ class Column:
         estimates, weights = self._of([name], [1])
         images = float((weights @ estimates.covariance @ weights.T).mean())
         share = self.mean(name).share
-        # `share` is that of seeds in the sum of both
-        seeds = None if share is None else images * share / (1 - share) if share < 1 else float(estimates.value.var())
+        if share is None:
+            seeds = None
+        elif share < 1:  # it is that of seeds in the sum of both
+            seeds = images * share / (1 - share)
+        else:  # no image is in doubt: what differs is due to seeds
+            seeds = float(estimates.value.var(ddof=1)) / len(estimates.value)
         sums, errors = self._by_group(name)
         if len(sums) < 2:
             return VarianceParts(images, seeds, None)

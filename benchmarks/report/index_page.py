@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from benchmarks.report.render import index
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.report.text.headline import headline
 from forge.core.errors import InputError
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("colours.css", "page.css", "index.css")
 _MOST_SAMPLES = 4  # pictures of a report
 
 
@@ -65,15 +62,7 @@ def index_page(reports: Path) -> str:
     folders = [folder for folder in report_folders(reports) if folder.parent.resolve() == reports.resolve()]
     if not folders:
         raise InputError(f"{reports}/ holds no report; bench run writes one, --reports names another folder")
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
-    style = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _STYLES)
-    return environment.get_template("index.html.j2").render(entries=[_entry(folder) for folder in folders], style=style)
+    return index([_entry(folder) for folder in folders])
 
 
 def _entry(folder: Path) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def text(page: Page) -> str:
         parts.append(_rendered(environment, block, template, page).strip())
     parts.append("The full report is index.html; every number can be recomputed from scores.parquet.")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def index(entries: Sequence[object]) -> str:
+    """Return the index page of reports; `entries` are what its template shows of each."""
+    style = Markup(_asset("colours.css", "page.css", "index.css"))
+    return _environment(autoescape=True).get_template("index.html.j2").render(entries=entries, style=style)
 
 
 def styles() -> str:

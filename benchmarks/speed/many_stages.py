@@ -30,6 +30,7 @@ from benchmarks.terminal import Silent
 from benchmarks.workflow.drive import Driver, execute, status
 from benchmarks.workflow.engines.base import Engine, EngineOptions, Finished, Task, Tell
 from benchmarks.workflow.environment import peak_memory_mb
+from benchmarks.workflow.execution import description_of
 from benchmarks.workflow.forecast import forecast
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.schedule import Estimate, Schedule
@@ -115,19 +116,10 @@ def fill(settings: RunSettings, folder: Path) -> None:
         content = data + stage.key.encode()
         (out / "scores.parquet").write_bytes(content)
         manifest = Manifest(
-            stage=stage.name,
-            action=stage.action,
-            about=stage.about,
-            fields=stage.described(),
-            version=stage.VERSION,
-            key=stage.key,
-            settings=stage.settings,
-            inputs={name: before.key for name, before in stage.inputs.items()},
-            seed=stage.seed,
+            **description_of(stage),
             environment={"python": sys.version.split()[0], "device": "cpu", "threads": "1"},
             seconds=0.5,
             peak_memory_mb=900.0,
-            work_units=stage.work_units,
             files={
                 "scores.parquet": FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest()),
             },

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.workflow.engines.base import Busy, Event, Failed, Finished, Lost, Noted, Progressed, Started, Task, Tell
 from benchmarks.workflow.environment import describe_environment, peak_memory_mb, reset_peak_memory
@@ -130,6 +131,22 @@ def _stored(stage: Stage, store: Store, tell: Tell) -> Path | None:
         return None
 
 
+def description_of(stage: Stage) -> dict[str, Any]:
+    """Return what a manifest says of a stage itself, before it ran."""
+    return {
+        "stage": stage.name,
+        "action": stage.action,
+        "about": stage.about,
+        "fields": stage.described(),
+        "version": stage.VERSION,
+        "key": stage.key,
+        "settings": stage.settings,
+        "inputs": {name: before.key for name, before in stage.inputs.items()},
+        "seed": stage.seed,
+        "work_units": stage.work_units,
+    }
+
+
 def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, tell: Tell) -> Path:
     # Not temporary: a killed call leaves its checkpoints here, and the next one of the same key continues from them.
     work = store.work(stage.key)
@@ -145,19 +162,10 @@ def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Conte
             facts = stage.run(Job(inputs, out, work, observed))
             write_manifest(
                 out,
-                stage=stage.name,
-                action=stage.action,
-                about=stage.about,
-                fields=stage.described(),
-                version=stage.VERSION,
-                key=stage.key,
-                settings=stage.settings,
-                inputs={name: before.key for name, before in stage.inputs.items()},
-                seed=stage.seed,
+                **description_of(stage),
                 environment=describe_environment(context.compute),
                 seconds=round(time.perf_counter() - begin, 3),
                 peak_memory_mb=peak_memory_mb(),
-                work_units=stage.work_units,
                 facts=facts,
             )
     except BenchError:  # says already what to do

@@ -135,3 +135,9 @@ def test_the_answers_on_a_published_run_rest_on_its_table():
     limits = answers["What can this table not say?"].sentences
     assert any("one seed" in sentence for sentence in limits)
     assert any("fairface at 64 px" in sentence for sentence in limits)
+
+
+def test_without_doubt_about_images_what_differs_between_seeds_is_theirs():
+    values = [0.8, 0.9, 1.0]
+    cells = {"random": [cell(auc, "g", seed=seed, error=0.0, first=100 * seed) for seed, auc in enumerate(values)]}
+    assert Column(cells).variance_parts("random").seeds == pytest.approx(np.var(values, ddof=1) / 3)

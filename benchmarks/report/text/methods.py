@@ -9,7 +9,7 @@ from benchmarks.evaluation.numbers import count
 from benchmarks.evaluation.results import Results
 from benchmarks.evaluation.run_facts import GeneratorFacts
 from benchmarks.experiment.names import base_name, short_name, split_adversary
-from benchmarks.protocol import ALPHA, AttackId, meaning_of_column
+from benchmarks.protocol import ALPHA, EXTERNAL_PREFIX, AttackId, meaning_of_column
 from benchmarks.report.text.bibliography import Work, works_of
 from benchmarks.report.text.run_warnings import enumerated
 from detect.attacks.registry import ATTACKS
@@ -59,7 +59,7 @@ def _ordered(splits: dict[str, int]) -> list[tuple[str, int]]:
 def _forgeries(results: Results) -> str:
     first = {generator.name: generator for generator in reversed(results.generators)}  # of the first seed
     named = enumerated([_generator(generator) for generator in reversed(first.values())])
-    tested = sorted({cell.n_forged for cell in results.cells if not cell.tested_on.startswith("external")})
+    tested = sorted({cell.n_forged for cell in results.cells if not cell.tested_on.startswith(EXTERNAL_PREFIX)})
     images = " to ".join(count(n) for n in dict.fromkeys((tested[0], tested[-1]))) if tested else "none"
     return f"Forgeries come from {named}; each generator is tested on {images} of its images."
 
@@ -120,7 +120,7 @@ def works(results: Results) -> Iterator[tuple[Work, str]]:
     for name in dict.fromkeys(generator.base or generator.name for generator in results.generators):
         yield from _cited(GENERATORS, base_name(name), "", "generator", name)
     for detector in results.detectors:
-        if detector.name not in ("random", "metadata", "trivial-cues"):  # no publication is about them
+        if detector.name not in CONTROLS:  # no publication is about them
             registered = split_adversary(short_name(detector.family))[0]
             yield from _cited(DETECTORS, registered, detector.citation, "detector", detector.name)
     for attack in dict.fromkeys(parsed.attack for fact in results.attacks if (parsed := AttackId.parse(fact.attack))):

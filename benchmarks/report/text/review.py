@@ -97,8 +97,8 @@ def _deviation(variance: float | None) -> str:
 
 def _carried(board: Leaderboard, cells: Cells) -> Answer:
     question = f"Do ranks carry over from {board.primary} to other columns?"
-    found = [agreement(cells, board.primary, column) for column in board.columns if column != board.primary]
-    others = [each for each in found if each is not None]
+    every = [agreement(cells, board.primary, column) for column in board.columns if column != board.primary]
+    others = [each for each in every if each is not None]
     if not others:
         return Answer(question, ["Not known: no other column has five detectors in common with it."])
     rows = tuple((each.column, str(each.detectors), _tau(each)) for each in others)
