@@ -191,9 +191,9 @@ WRONG = {
     "the same picture": (reals(1).repeat(64, axis=0), untrained()),
     "one even colour": (reals() // 255, untrained()),
     "no numbers": (reals(), untrained().index_fill(0, torch.tensor([3]), float("nan"))),
-    r"values from 0 to 255, real images are -1 to 1": (
+    r"values of 255 and more, real images are -1 to 1": (
         reals(),
-        torch.linspace(0, 255, 256 * 768).reshape(256, 3, 16, 16),
+        torch.linspace(0, 255, 768).reshape(3, 16, 16).repeat(256, 1, 1, 1),
     ),
     r"shape \[3, 32, 32\], training images have \[3, 16, 16\]": (reals(), torch.zeros(256, 3, 32, 32)),
     "a small classifier tells .* are the training images photos": (reals(), to_float(torch.from_numpy(discs(256, 5)))),
@@ -205,6 +205,13 @@ def test_the_start_check_names_what_is_wrong(message):
     images, forged = WRONG[message]
     with pytest.raises(InputError, match=message):
         HealthMonitor(TINY, images, None, seed=0, device=CPU).start_check(forged)
+
+
+def test_single_images_may_reach_far():
+    # eight channels at 256 px: a style-based generator begins at 5 in half of its images, and at 60 in one of 128
+    forged = untrained()
+    forged[:2] *= 60 / forged[:2].abs().amax()
+    HealthMonitor(TINY, reals(), None, seed=0, device=CPU).start_check(forged)
 
 
 def test_too_few_images_are_refused():

@@ -153,11 +153,12 @@ class HealthMonitor:
             raise InputError("all training images are the same picture; prepare a set of different faces")
         if not bool(torch.isfinite(untrained).all()):
             raise InputError("the untrained generator returns values that are no numbers; look at its forward")
-        low, high = (float(value) for value in untrained.float().aminmax())
-        if max(-low, high) > _LARGEST_VALUE:
+        # the median over images: with few channels, single ones of a style-based generator reach far
+        largest = float(untrained.float().abs().amax(dim=(1, 2, 3)).median())
+        if largest > _LARGEST_VALUE:
             raise InputError(
-                f"the untrained generator returns values from {low:.3g} to {high:.3g}, real images are -1 to 1; end "
-                "its forward with tanh, or scale its output"
+                f"most images of the untrained generator have values of {largest:.3g} and more, real images are -1 to "
+                "1; end its forward with tanh, or scale its output"
             )
         # an untrained generator makes no photos: where even a linear classifier on random features cannot tell its
         # output from the training images, these are no photos either
