@@ -55,7 +55,7 @@ MAX_LOCAL_IMPORTS = 119  # imports inside functions: torch, pandas and scikit-le
 
 # found by find_spec, or by a library: never imported by name
 NOT_IMPORTED = {"mkdocs-material", "mkdocstrings", "python-multipart", "tensorboard", "torchvision"}
-NOT_IMPORTED |= {"onnx", "flask", "flask-cors", "moto", "s3fs"}
+NOT_IMPORTED |= {"flask", "flask-cors", "moto", "s3fs"}
 
 
 @cache

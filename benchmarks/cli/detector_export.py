@@ -7,7 +7,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from benchmarks.inference.check_faces import faces_for
+from benchmarks.inference.check_faces import CheckFaces, faces_for
 from benchmarks.inference.model_card import model_card
 from benchmarks.inference.predictor import Predictor, folder_named, predictor_at, predictor_of
 from benchmarks.protocol import PROTOCOL_VERSION
@@ -15,7 +15,7 @@ from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.store import Store
 from detect.export import WRITERS
 from detect.export.agreement import Agreement, compare
-from detect.export.graph import score_graph
+from detect.export.graph import check_is_network, score_graph
 from forge.core.compute import tune_allocator
 from forge.core.errors import InputError, quoted
 from forge.core.extras import require
@@ -23,6 +23,7 @@ from forge.core.files import write_text
 from forge.faces.faceset import Images
 from forge.generators import GENERATORS
 
+PRECISIONS = ("fp32", "int8")  # of an ONNX file
 ENDINGS = {"onnx": (".onnx",), "torch": (".pt2",)}
 
 
@@ -30,6 +31,7 @@ def export(
     run: str,
     onnx: Path | None,
     torch: Path | None,
+    precision: str,
     detector: str | None,
     trained_on: str | None,
     max_fpr: float | None,
@@ -40,7 +42,7 @@ def export(
     """Write a detector as files that need nothing of this repository, and compare them with it."""
     tune_allocator()
     wanted = {form: file for form, file in (("onnx", onnx), ("torch", torch)) if file is not None}
-    _check(wanted)
+    _check(wanted, precision)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     at = folder_named(run, reports, max_fpr=max_fpr)
@@ -50,15 +52,18 @@ def export(
         predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
         results = RunReport.open(run, reports).results
     score_graph(predictor.trained)  # what cannot be exported is said before faces are rendered
+    if precision == "int8":
+        check_is_network(predictor.trained)
     resolution = predictor.trained.card.resolution
-    images = faces_for(results, Store(store), resolution)
-    agreements = [(file, _write(predictor, form, file, images)) for form, file in wanted.items()]
+    faces = faces_for(results, Store(store), resolution)
+    ranges = faces_for(results, Store(store), resolution, split="val").images if precision == "int8" else None
+    agreements = [(file, _write(predictor, form, file, faces, ranges)) for form, file in wanted.items()]
     others = [] if results is None or detector else sorted({fact.detector for fact in results.cells} - {predictor.name})
     if others:
         print(f"{predictor.name}, the run's leader; --detector takes another: {', '.join(others)}")
     for file, agreement in agreements:
         print(f"{file}: {predictor.name} trained on {predictor.trained_on}, {resolution} px; {agreement.sentence()}")
-    command = _command(run, predictor, wanted, max_fpr, at_path=at is not None)
+    command = _command(run, predictor, wanted, max_fpr, precision, at_path=at is not None)
     card, script = _card_of(wanted), _script_of(wanted)
     write_text(card, model_card(predictor, results, agreements, command))
     print(f"{card}: what it is, what it was trained on, and how well it does")
@@ -68,10 +73,14 @@ def export(
         print(f"next: python {shlex.quote(str(script))} PHOTO…   (numpy, pillow and onnxruntime are enough)")
 
 
-def _check(wanted: dict[str, Path]) -> None:
+def _check(wanted: dict[str, Path], precision: str) -> None:
     """Refuse files that cannot be written, before anything is loaded."""
     if not wanted:
         raise InputError("name a file to write: --onnx FILE.onnx, or --torch FILE.pt2")
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {quoted(precision)}: choose {' or '.join(PRECISIONS)}")
+    if precision == "int8" and list(wanted) != ["onnx"]:
+        raise InputError("--precision int8 is for --onnx alone; a file for torch is written in fp32")
     for form, file in wanted.items():
         if file.suffix.lower() not in ENDINGS[form]:
             raise InputError(f"--{form} {quoted(str(file))}: its name must end in {ENDINGS[form][0]}")
@@ -103,14 +112,18 @@ def _script_of(wanted: dict[str, Path]) -> Path | None:
     return wanted["onnx"].with_name(f"score_{wanted['onnx'].stem}.py") if "onnx" in wanted else None
 
 
-def _write(predictor: Predictor, form: str, file: Path, images: Images) -> Agreement:
-    """Write a file in one format; it appears only where it agrees with the detector."""
+def _write(predictor: Predictor, form: str, file: Path, faces: CheckFaces, ranges: Images | None) -> Agreement:
+    """Write a file in one format, in int8 where there are images for it; it appears only where it agrees."""
     trained, threshold = predictor.trained, predictor.threshold.score
-    write = WRITERS.load(form)
     # a folder beside the target: a rename is atomic, and a model of several gigabytes is several files
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
-        run = write(trained, Path(folder) / file.name, _facts(predictor))
-        agreement = compare(trained, run, images, threshold)
+        target, facts = Path(folder) / file.name, _facts(predictor)
+        if ranges is None:
+            run = WRITERS.load(form)(trained, target, facts)
+        else:
+            run = WRITERS.load(f"{form}-int8")(trained, target, facts | {"precision": "int8"}, ranges)
+        calibrated = 0 if ranges is None else len(ranges)
+        agreement = compare(trained, run, faces.images, threshold, forged=faces.forged, calibrated=calibrated)
         agreement.check(predictor.name)
         for part in Path(folder).iterdir():
             part.replace(file.with_name(part.name))
@@ -133,9 +146,12 @@ def _facts(predictor: Predictor) -> dict[str, str]:
     }
 
 
-def _command(run: str, predictor: Predictor, wanted: dict[str, Path], max_fpr: float | None, *, at_path: bool) -> str:
+def _command(
+    run: str, predictor: Predictor, wanted: dict[str, Path], max_fpr: float | None, precision: str, *, at_path: bool
+) -> str:
     """Return the command with every choice named; files by name, since paths say who works where."""
     choice = [] if at_path else ["-d", predictor.name, "--trained-on", predictor.trained_on]
     rate = [] if max_fpr is None else ["--max-fpr", f"{max_fpr:g}"]
+    bits = [] if precision == "fp32" else ["--precision", precision]
     target = [word for form, file in wanted.items() for word in (f"--{form}", file.name)]
-    return shlex.join(["bench", "detect", "export", Path(run).name if at_path else run, *choice, *rate, *target])
+    return shlex.join(["bench", "detect", "export", Path(run).name if at_path else run, *choice, *rate, *target, *bits])

@@ -6,5 +6,10 @@ from forge.core.registry import Registry
 WRITERS = Registry(
     "format",
     "detect.exports",
-    {"onnx": "detect.export.onnx_model:write", "torch": "detect.export.torch_program:write"},
+    {
+        "onnx": "detect.export.onnx_model:write",
+        # its function takes calibration images too
+        "onnx-int8": "detect.export.onnx_int8:write",
+        "torch": "detect.export.torch_program:write",
+    },
 )

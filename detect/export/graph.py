@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from detect.artifact import TrainedDetector
+from detect.detectors.network import NetworkDetector
 from forge.core.compute import Compute
 from forge.core.errors import InputError
 
@@ -63,6 +64,18 @@ def score_graph(trained: TrainedDetector) -> ScoreGraph:
         reason = "; ".join(known) or "it gives no score as a function of pixels (`Detector.score_function`)"
         raise CannotExportError(f"{trained.name} cannot be exported ({reason}); choose another detector with -d")
     return ScoreGraph(function, trained.calibration.a, trained.calibration.b).eval()
+
+
+def check_is_network(trained: TrainedDetector) -> None:
+    """Refuse what has no convolutions that could compute in int8.
+
+    Raises:
+        CannotExportError: it is no network; a detector that fits one inside, as self-blended does, is.
+    """
+    if not isinstance(getattr(trained.detector, "inner", trained.detector), NetworkDetector):
+        raise CannotExportError(
+            f"{trained.name} cannot be exported in int8, which is for networks of convolutions; use --precision fp32"
+        )
 
 
 def members_of(detector: Any) -> list[Any]:  # noqa: ANN401 - a detector of any settings

@@ -7,13 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 from finished import finished_run
 from PIL import Image
 
 from benchmarks.cli import detector_export
 from benchmarks.inference import check_faces
-from benchmarks.inference.check_faces import faces_for
+from benchmarks.inference.check_faces import CheckFaces, faces_for
 from benchmarks.inference.photos import intake_for, read_faces
 from benchmarks.inference.predictor import predictor_of
 from detect.export.agreement import Agreement, Outputs
@@ -39,7 +40,9 @@ def folder(tmp_path_factory):
 def done(folder, bench, monkeypatch):
     monkeypatch.chdir(folder)
     faces = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
-    monkeypatch.setattr(detector_export, "faces_for", lambda *_: faces)
+    monkeypatch.setattr(
+        detector_export, "faces_for", lambda *_, **__: CheckFaces(faces, np.arange(9, dtype=np.int8) % 2)
+    )
     return bench
 
 
@@ -87,6 +90,35 @@ def test_the_leader_is_exported_where_none_is_named_and_others_are_listed(done, 
     assert (tmp_path / "a.md").is_file() and not list(tmp_path.glob("*.py"))
 
 
+def test_a_network_leaves_in_int8_with_what_that_changes(done, folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    # noise of many contrasts, whose scores differ
+    faces = (rng.random((40, 16, 16, 3)) * rng.integers(8, 256, (40, 1, 1, 3))).astype(np.uint8)
+    asked = []
+
+    def some_faces(*_, split="test"):
+        asked.append(split)
+        return CheckFaces(*((faces[:20], np.arange(20, dtype=np.int8) % 2) if split == "test" else (faces[20:], None)))
+
+    monkeypatch.setattr(detector_export, "faces_for", some_faces)
+    code, out, err = done(
+        "detect", "export", "mine", "-d", "disc-scratch", "--onnx", "small.onnx", "--precision", "int8"
+    )
+    assert (code, err, asked) == (0, "", ["test", "val"])
+    assert "It computes in int8, with ranges measured on 20 other images" in out and "AUC on 20 labelled" in out
+    card = Path("small.md").read_text(encoding="utf-8")
+    assert "--onnx small.onnx --precision int8" in card and "It computes in int8" in card
+    assert sorted(path.name for path in folder.glob("*small*")) == ["score_small.py", "small.md", "small.onnx"]
+
+    session = onnxruntime.InferenceSession("small.onnx")
+    facts = session.get_modelmeta().custom_metadata_map
+    detector = predictor_of("mine", "disc-scratch", None, Path("runs"), Path("reports")).trained.detector
+    exact = detector.score(faces, Compute("cpu", "fp32"))
+    made = session.run(["score"], {"images": faces})[0]
+    assert facts["precision"] == "int8" and facts["resolution"] == "16"
+    assert 0 < np.abs(made - exact).max() < 0.3 * exact.std()
+
+
 SAME = Agreement(9, 0.0, 1.0, 0.0, 2, 0.25)
 
 
@@ -103,6 +135,10 @@ def test_the_card_says_what_differs():
         (("--onnx", "no/a.onnx"), "its folder does not exist"),
         (("--onnx", "folder.onnx"), "is a folder"),
         (("--onnx", "notes.onnx"), "notes.md would be written beside the model, but holds something else"),
+        (("--onnx", "a.onnx", "--precision", "int4"), "choose fp32 or int8"),
+        (("--torch", "a.pt2", "--precision", "int8"), "is for --onnx alone"),
+        (("--onnx", "a.onnx", "--torch", "a.pt2", "--precision", "int8"), "is for --onnx alone"),
+        (("--onnx", "a.onnx", "-d", "dct", "--precision", "int8"), "is for networks of convolutions"),
         (("--onnx", "a{b}.onnx"), "a quote, backslash, brace"),
         (("--onnx", "a.onnx", "-d", "dcct"), "did you mean 'dct'"),
         (("--onnx", "a.onnx", "--max-fpr", "2"), "--max-fpr must lie between"),
@@ -160,10 +196,12 @@ def test_faces_for_the_check_are_those_of_the_run_and_then_rendered_ones(make_se
     store = SimpleNamespace(find=lambda _, key: Path(key) if key in opened else None)
     monkeypatch.setattr(check_faces.FaceSet, "open", lambda path: opened[path.parts[0]])
     sets = [opened[name].view().read() for name in ("a", "b")]
-    images = faces_for(results, store, 16, count=6)
+    images, forged = faces_for(results, store, 16, count=6)
+    assert forged.tolist() == [0, 0, 0, 1, 1, 1]
     for part, faces in zip((images[:3], images[3:]), sets, strict=True):
         assert all((faces == image).all(axis=(1, 2, 3)).any() for image in part)
-    more = faces_for(results, store, 16, count=12)
+    more, forged = faces_for(results, store, 16, count=12)
+    assert forged.tolist() == [0] * 5 + [1] * 5 + [-1] * 2
     assert np.array_equal(more[:10], np.concatenate(sets))
-    assert np.array_equal(more[10:], faces_for(None, store, 16, 2)) and more[10:].std() > 10
-    assert faces_for(results, store, 8, 2).shape == (2, 8, 8, 3)  # sets of another resolution are left out
+    assert np.array_equal(more[10:], faces_for(None, store, 16, 2).images) and more[10:].std() > 10
+    assert faces_for(results, store, 8, 2).images.shape == (2, 8, 8, 3)  # sets of another resolution are left out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -11,8 +12,8 @@ from detect.artifact import DetectorCard, TrainedDetector
 from detect.detectors.base import DetectorSettings
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from detect.export import WRITERS
-from detect.export.agreement import Agreement, Outputs, compare
+from detect.export import WRITERS, onnx_int8
+from detect.export.agreement import Agreement, Outputs, Shift, compare
 from detect.export.graph import REASONS, CannotExportError, score_graph
 from detect.training.calibration import Calibration
 from forge.core.compute import Compute
@@ -126,6 +127,39 @@ def test_code_that_cannot_be_traced_is_refused_with_what_torch_says(tmp_path):
     detector.network = detector.build()
     with pytest.raises(CannotExportError, match=r"wild cannot be exported: torch.export cannot trace"):
         WRITERS.load("torch")(wrapped("wild", detector), tmp_path / "model.pt2", {})
+
+
+def test_int8_that_is_too_coarse_is_refused_and_said():
+    rng = np.random.default_rng(0)
+    scores, forged = rng.normal(size=300), rng.integers(-1, 2, 300).astype(np.int8)
+    shift = Shift.of(scores, scores + 0.05 * scores.std(), forged, 40)
+    assert shift.share == pytest.approx(0.05) and shift.mean == pytest.approx(0.05 * scores.std())
+    before, after, count = shift.auc
+    assert before == after and count == (forged >= 0).sum() and f"AUC on {count} labelled" in shift.sentence()
+    Agreement(300, 9.0, 1.0, 1.0, 3, None, shift).check("npr")  # the limits of fp32 do not apply
+    assert "40 other images" in Agreement(300, 9.0, 1.0, 1.0, 3, 0.1, shift).sentence()
+
+    assert Shift.of(scores, scores, np.full(300, 1, np.int8), 40).auc is None  # one class alone
+    for wrong in (scores + 0.2, np.full(300, np.nan)):
+        coarse = Agreement(300, 0.2, 1.0, 0.1, 7, None, Shift.of(scores, wrong, forged, 40))
+        with pytest.raises(
+            DetectorError, match=r"npr in int8 is too coarse .* 7 are called otherwise.*--precision fp32"
+        ):
+            coarse.check("npr")
+
+
+def test_int8_needs_convolutions(tmp_path, images, monkeypatch):
+    class Flat(NetworkDetector):
+        family = "flat"
+
+        def build(self, *, blank=False):
+            return torch.nn.Flatten()
+
+    # a model without an operator
+    monkeypatch.setattr(onnx_int8, "write_fp32", lambda trained, file, facts: onnx.save(onnx.ModelProto(), file))
+    detector = Flat(Flat.Settings(), SIDE)
+    with pytest.raises(CannotExportError, match=r"flat cannot be exported in int8: its network has no convolutions"):
+        WRITERS.load("onnx-int8")(wrapped("flat", detector), tmp_path / "model.onnx", {}, images)
 
 
 def test_what_differs_is_refused(images):

@@ -127,6 +127,10 @@ def export(
     torch: Annotated[
         Path | None, typer.Option("--torch", help="File to write for torch.export.load, ends in .pt2.")
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="Of the ONNX file: fp32, or int8, faster for networks of convolutions."),
+    ] = "fp32",
     detector: options.Detector = None,
     trained_on: options.TrainedOn = None,
     max_fpr: options.MaxFpr = None,
