@@ -156,14 +156,15 @@ def test_ctrl_c_saves_every_training_and_leaves_no_process(drivers, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_stops_at_once(drivers):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(drivers, number):
     driver, _ = drivers.start("stuck", "stuck")
-    os.killpg(driver.pid, signal.SIGINT)
+    os.kill(driver.pid, number)
     time.sleep(0.3)
     assert driver.poll() is None
-    os.killpg(driver.pid, signal.SIGINT)
+    os.kill(driver.pid, number)
     begin = time.monotonic()
-    driver.wait(10)
+    assert driver.wait(10) == 130
     assert drivers.left(5) == 0 and time.monotonic() - begin < local.GRACE_SECONDS
 
 

@@ -138,6 +138,12 @@ def test_another_version_is_refused(tmp_path, address, monkeypatch):
         run(fake_stages.grid(scores=0), tmp_path, address=address)
 
 
+def test_a_termination_while_the_cluster_starts_is_an_interrupt(tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.init", lambda **options: sys.exit(signal.SIGTERM))  # as Ray's handler does
+    with pytest.raises(KeyboardInterrupt):
+        run(fake_stages.grid(scores=0), tmp_path)
+
+
 def test_folders_of_clusters_that_were_killed_are_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -161,6 +167,41 @@ def test_a_face_set_has_the_same_digests(tmp_path, joined):
         executed = run([FACES], tmp_path / engine, engine)
         files.append(read_manifest(executed.report).files)
     assert files[0] == files[1]
+
+
+def test_a_signal_saves_trainings_on_all_nodes(tmp_path, joined, monkeypatch):
+    import ray
+
+    stages = fake_stages.grid(("counted", "counted"), scores=1)
+    works = [Store(tmp_path).work(stage.key) for stage in stages[:2]]
+    begun, forced, cancel = [], [], ray.cancel
+
+    def watched(ref, *, force, recursive):
+        forced.append(force)
+        cancel(ref, force=force, recursive=recursive)
+
+    class Interrupted(ENGINES.load("ray")):
+        def wait(self, seconds, tell):
+            super().wait(seconds, tell)
+            begun[:] = [work for work in works if (work / "begun").exists()]
+            if begun:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "cancel", watched)
+    with pytest.raises(KeyboardInterrupt):
+        run(stages, tmp_path, Interrupted)
+    assert begun and all(0 < int((work / "count").read_text()) < fake_stages.STEPS for work in begun)
+    assert forced and not any(forced)  # Ray may abort where a task that has just ended is cancelled again
+
+
+def test_a_node_that_does_not_see_the_store_is_refused(tmp_path, joined):
+    class Unseen(ENGINES.load("ray")):
+        def connect(self):
+            (self._site.folder / HERE).unlink()
+            super().connect()
+
+    with pytest.raises(InputError, match=r"a worker on .* does not see the store .*mount it there .*--ship-below 100"):
+        run(fake_stages.grid(scores=0), tmp_path, Unseen)
 
 
 def blind():

@@ -118,9 +118,11 @@ class RayEngine(Engine):
             for ref in refs:
                 ray.cancel(ref, force=False, recursive=False)  # as Ctrl-C in the worker
             if refs:
-                ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS)
-            for ref in refs:
+                _, refs = ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS)
+            for ref in refs:  # not those that ended this moment: Ray would abort this process (ray#54846)
                 ray.cancel(ref, force=True, recursive=False)
+            if refs:
+                ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS / 2)
             cleared = [_clear.options(**_on(node)).remote(self._sent_site) for node in self._blind]
             if cleared:
                 ray.wait(cleared, num_returns=len(cleared), timeout=GRACE_SECONDS / 2)
