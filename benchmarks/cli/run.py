@@ -24,7 +24,7 @@ from benchmarks.workflow.drive import status
 from benchmarks.workflow.engines import known_engine
 from benchmarks.workflow.engines.slurm_options import parsed
 from benchmarks.workflow.forecast import forecast
-from benchmarks.workflow.jobs import allot, elsewhere
+from benchmarks.workflow.jobs import allot, elsewhere, start_workers_early
 from benchmarks.workflow.joint import follow
 from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.simulate import with_more_jobs
@@ -125,6 +125,8 @@ def run(
     opened = Store(store)
     check_places(store=opened.root, reports=reports)
     opened.reach()
+    if not dry_run:
+        start_workers_early(request, threads)
     check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
     engine = known_engine(request.engine)  # an unknown one is refused before the planning
     others = elsewhere(request)

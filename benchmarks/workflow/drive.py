@@ -16,7 +16,7 @@ from benchmarks.workflow.schedule import Estimate, Executed, Schedule
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import DamagedError, Store
 from forge.core.errors import BenchError
-from forge.core.interrupt import deferred_interrupt
+from forge.core.interrupt import deferred_interrupt, termination_interrupts
 
 WAIT_SECONDS = 0.2  # between two looks for Ctrl-C
 LOOK_AGAIN_SECONDS = 2.0  # between two looks at a stage that another process works on
@@ -115,12 +115,12 @@ class Driver:
             BenchError: as `execute`.
             KeyboardInterrupt: Ctrl-C came; stages under way saved a checkpoint.
         """
-        with self._engine:
-            if self._engine.in_process:  # trainings in this process handle signals themselves
+        if self._engine.in_process:  # trainings in this process handle signals themselves
+            with self._engine:
                 self._loop(lambda: False)
-            else:
-                with deferred_interrupt() as interrupted:
-                    self._loop(interrupted)
+        else:  # a second signal comes while the engine ends, and must not leave its processes
+            with termination_interrupts(), self._engine, deferred_interrupt() as interrupted:
+                self._loop(interrupted)
         return self._schedule.outcome()
 
     def _loop(self, interrupted: Callable[[], bool]) -> None:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.workflow.engines import known_engine
 from benchmarks.workflow.engines.base import EngineOptions
+from benchmarks.workflow.engines.fork_server import start_fork_server
 from benchmarks.workflow.environment import available_memory_mb
 from benchmarks.workflow.forecast import Past, estimates_of, past_of
 from benchmarks.workflow.schedule import Estimate
@@ -105,6 +107,18 @@ def allot(
         return Allotment(runs, compute, replace(options, jobs=jobs or 0), estimates, notes)
     options, notes = _local(options, compute, todo, estimates, jobs, threads or asked_threads(), reason)
     return Allotment(runs, compute, options, estimates if options.jobs > 1 else {}, notes)
+
+
+def start_workers_early(request: RunRequest, threads: int | None) -> None:
+    """Let the server of workers import torch while a run is planned, where several jobs are asked for.
+
+    Args:
+        request: names the jobs.
+        threads: asked for; None: `allot` will choose, and the server is of use where it agrees with the guess here.
+    """
+    if known_engine(request.engine) != "local" or (request.jobs or 1) < 2 or "WORLD_SIZE" in os.environ:
+        return
+    start_fork_server(threads or asked_threads() or max(1, cores() // (request.jobs or 1)))
 
 
 def elsewhere(request: RunRequest) -> EngineOptions:

@@ -34,3 +34,19 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         # given back also after an error, or a later Ctrl-C would only set a flag that nobody reads
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does, so that processes below this one are ended with it.
+
+    Outside the main thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -23,6 +23,9 @@ from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
 from forge.core.plugin_imports import classes_in, forget_beside, imported_beside, serve_beside, unmet_imports
 
 _allowed: set[Path] = set()  # resolved paths, so that two spellings of one file are one
+_spellings: dict[str, Path] = {}  # path as the command wrote it -> resolved path
+_elsewhere: dict[str, Path] = {}  # the same of the process that sent tasks here, on whose machine alone it holds
+_copies: dict[Path, Path] = {}  # path there -> where its code lies here
 
 
 def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
@@ -34,7 +37,8 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
         anew: forget what was allowed before.
     """
     if anew:
-        _allowed.clear()
+        for known in (_allowed, _spellings, _elsewhere, _copies):
+            known.clear()
         forget_beside()
     # all readings of a word are allowed: each names a file that the person typed in any case
     for piece in (piece for text in texts for piece in text.split(",")):
@@ -43,7 +47,8 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
             # -g my.py:X, -gmy.py:X, --generator=my.py:X and --set detectors.a.network=my.py:X
             starts = {name, name.rpartition("=")[2], name.partition("=")[2], name[2:] if name.startswith("-") else name}
             starts |= {start.lstrip("[{ '\"") for start in starts}  # --set conditions.robust=[my.py:X]
-            _allowed.update(_resolved(f"{start}.py") for start in starts if start)
+            _spellings.update({f"{start}.py": _resolved(f"{start}.py") for start in starts if start})
+            _allowed.update(_spellings.values())
 
 
 def allowed_paths() -> list[Path]:
@@ -54,6 +59,26 @@ def allowed_paths() -> list[Path]:
 def allow_paths(paths: Iterable[Path]) -> None:
     """Allow the Python files that the process that started this one was allowed."""
     _allowed.update(paths)
+
+
+def spelled_paths() -> dict[str, Path]:
+    """Return the Python files that may be imported by their paths as the command wrote them."""
+    return dict(_spellings)
+
+
+def allow_elsewhere(locations: Mapping[Path, Path], spellings: Mapping[str, Path]) -> None:
+    """Allow Python files of another machine; what this process imported from them before is forgotten.
+
+    Args:
+        locations: path there -> file here, which has the same content and the same files beside it.
+        spellings: path as the command there wrote it -> path there; it may lead elsewhere here, or nowhere.
+    """
+    forget_beside()
+    for path in locations:
+        sys.modules.pop(_module_of(path), None)
+    _allowed.update(locations)
+    _copies.update(locations)
+    _elsewhere.update(spellings)
 
 
 def loaded_paths() -> list[Path]:
@@ -73,7 +98,7 @@ def load_modules(paths: Iterable[Path]) -> None:
 
 
 def _resolved(path: str) -> Path:
-    return Path(path).expanduser().resolve()
+    return _elsewhere.get(path) or Path(path).expanduser().resolve()
 
 
 @dataclass
@@ -167,7 +192,7 @@ def load_from_file(noun: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     attribute = reference.rpartition(":")[2]
     path, _ = _file_and_module(reference)
     module = _run_file(path, noun, reference)
-    _check_imports(path, attribute, noun, reference)  # the attribute may be another than at the first time
+    _check_imports(_location(path), attribute, noun, reference)  # the attribute may be another than at the first time
     return _attribute(module, attribute, noun, reference)
 
 
@@ -179,9 +204,9 @@ def _run_file(path: Path, noun: str, reference: str) -> ModuleType:
             f"{noun} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
             f"it with --{noun} {reference} where the command has that option, else with --plugin {reference}"
         )
+    module_name, path = _module_of(path), _location(path)
     if not path.is_file():
         raise InputError(f"{noun} {quoted(reference)}: there is no file {path}")
-    module_name = _module_of(path)
     if module_name in sys.modules:  # one class however often it is asked for
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -238,7 +263,7 @@ def code_files(reference: str) -> dict[str, Path]:
     Raises:
         InputError: a file cannot be read, or is not Python.
     """
-    path, _ = _file_and_module(reference)
+    path = _location(_file_and_module(reference)[0])
     try:
         beside = imported_beside(path)
     except (OSError, SyntaxError, ValueError) as error:
@@ -255,7 +280,7 @@ def named_file(reference: str) -> str | None:
     path, _ = _file_and_module(reference)
     if path in _allowed:
         return reference
-    others = sorted(allowed for allowed in _allowed if allowed.name == path.name and allowed.is_file())
+    others = sorted(allowed for allowed in _allowed if allowed.name == path.name and _location(allowed).is_file())
     return f"{others[0]}:{reference.rpartition(':')[2]}" if others else None
 
 
@@ -268,6 +293,11 @@ def _file_and_module(reference: str) -> tuple[Path, str]:
     """Return the file of a reference and the module name it gets here."""
     path = _resolved(reference.rpartition(":")[0])
     return path, _module_of(path)
+
+
+def _location(path: Path) -> Path:
+    """Return where the code of a file lies on this machine."""
+    return _copies.get(path, path)
 
 
 def _module_of(path: Path) -> str:

@@ -16,8 +16,10 @@ from benchmarks.workflow.stage import Collecting, Context, Stage
 from benchmarks.workflow.store import Store
 from forge.core.compute import Compute
 from forge.core.errors import BenchWarning, InputError
+from forge.core.files import digest_file
 from forge.core.interrupt import deferred_interrupt
 from forge.core.progress import ProgressEvent, silent
+from forge.core.registry import code_files, load_from_file
 from forge.faces.parallel import ordered
 
 STEPS = 40  # of a counting stage
@@ -168,9 +170,18 @@ def _met(stage, job):
     time.sleep(0.5)  # the other looks before this one is published, and its folder gone
 
 
+def _plugin(stage, job):
+    """Load the plug-in that the source is of, by its reference."""
+    source = job.context.source
+    loaded = load_from_file("source", source.reference)
+    assert isinstance(source, loaded)
+    code = {name: digest_file(file) for name, file in code_files(source.reference).items()}
+    return {"words": loaded.words, "code": code}
+
+
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
 ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}
-ACTS |= {"met": _met, "warns": _warns}
+ACTS |= {"met": _met, "warns": _warns, "plugin": _plugin}
 
 CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
 

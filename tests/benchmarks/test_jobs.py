@@ -13,7 +13,7 @@ from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.experiment.resolve import resolve
 from benchmarks.workflow import jobs
 from benchmarks.workflow.engines.base import EngineOptions
-from benchmarks.workflow.jobs import allot
+from benchmarks.workflow.jobs import allot, start_workers_early
 from benchmarks.workflow.runner import PlannedRun
 from benchmarks.workflow.store import Store, write_manifest
 from forge.core.errors import BenchError, InputError
@@ -137,6 +137,27 @@ def test_other_engines_decide_themselves(tmp_path):
     work = chosen(tmp_path, 40, engine="ray", elsewhere=EngineOptions(address="auto"))
     assert work.options.jobs == 0 and work.options.address == "auto" and work.options.threads == 1
     assert chosen(tmp_path, 40, engine="ray", jobs=5).options.jobs == 5 and work.estimates
+
+
+@pytest.mark.parametrize(
+    ("fields", "threads", "expected"),
+    [
+        ({"jobs": 2}, None, [4]),
+        ({"jobs": 2}, 3, [3]),
+        ({"jobs": 1}, None, []),
+        ({}, None, []),
+        ({"jobs": 2, "engine": "ray"}, None, []),
+    ],
+)
+def test_workers_are_prepared_before_the_plan_with_the_threads_that_it_gives_them(
+    tmp_path, monkeypatch, fields, threads, expected
+):
+    started = []
+    monkeypatch.setattr(jobs, "start_fork_server", started.append)
+    start_workers_early(RunRequest(**fields), threads)
+    assert started == expected
+    if started:
+        assert chosen(tmp_path, 40, jobs=fields["jobs"], threads=threads).options.threads == started[0]
 
 
 def test_torchrun_runs_one_job(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,8 @@ from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.terminal import Silent
 from benchmarks.workflow import drive
-from benchmarks.workflow.engines import local
+from benchmarks.workflow.engines import fork_server, local
+from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.store import Store, read_manifest
@@ -33,7 +35,7 @@ from forge.core.registry import allow_files, load_from_file
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
     """Import in the server of forks what fake stages need, no more."""
-    monkeypatch.setattr(local, "_PRELOADED", ["benchmarks.workflow.engines.worker", "fake_stages"])
+    monkeypatch.setattr(fork_server, "PRELOADED", ["benchmarks.workflow.engines.worker", "fake_stages"])
 
 
 class Notes(Silent):
@@ -59,6 +61,15 @@ def test_a_pool_gives_what_one_process_gives(tmp_path):
     assert os.getpid() not in pids and len(pids) == 2
     assert facts(pooled, stages[0])["threads"] == "1"
     assert read_manifest(pooled.folders[stages[0].key]).environment["threads"] == "1"
+
+
+def test_a_server_with_other_threads_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(fork_server, "_started_with", [3])
+    classes = [
+        local.LocalEngine(Store(tmp_path), CONTEXT, EngineOptions(jobs=2, threads=threads))._process
+        for threads in (3, 1)
+    ]
+    assert [each is SpawnProcess for each in classes] == [sys.platform != "linux", True]
 
 
 def test_a_stage_whose_worker_is_killed_continues_from_its_checkpoint(tmp_path):
@@ -94,8 +105,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import fake_stages
-from benchmarks.workflow.engines import local
-local._PRELOADED = ["benchmarks.workflow.engines.worker", "fake_stages"]
+from benchmarks.workflow.engines import fork_server
+fork_server.PRELOADED = ["benchmarks.workflow.engines.worker", "fake_stages"]
 try:
     fake_stages.run(fake_stages.grid(tuple(sys.argv[2:]), scores=1), Path(sys.argv[1]))
 except KeyboardInterrupt:
@@ -156,14 +167,15 @@ def test_ctrl_c_saves_every_training_and_leaves_no_process(drivers, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_stops_at_once(drivers):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(drivers, number):
     driver, _ = drivers.start("stuck", "stuck")
-    os.killpg(driver.pid, signal.SIGINT)
+    os.kill(driver.pid, number)
     time.sleep(0.3)
     assert driver.poll() is None
-    os.killpg(driver.pid, signal.SIGINT)
+    os.kill(driver.pid, number)
     begin = time.monotonic()
-    driver.wait(10)
+    assert driver.wait(10) == 130
     assert drivers.left(5) == 0 and time.monotonic() - begin < local.GRACE_SECONDS
 
 

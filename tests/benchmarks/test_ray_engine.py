@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import fake_stages
@@ -21,7 +22,9 @@ from benchmarks.workflow.stage import Context
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.store import Store, read_manifest
 from forge.core.errors import InputError
+from forge.core.files import digest_file
 from forge.core.progress import silent
+from forge.core.registry import allow_files, code_files, load_from_file
 from forge.faces.sources import resolve
 
 CONTEXT = Context(resolve("rendered"), NoDevice("cpu", threads=1), 1, silent)
@@ -75,10 +78,10 @@ class Notes(Silent):
         self.lines.append(text)
 
 
-def run(stages, folder, engine="ray", observer=None, **options):
+def run(stages, folder, engine="ray", context=CONTEXT, observer=None, **options):
     store, options = Store(folder), EngineOptions(**{"jobs": 2, "threads": 1} | options)
-    made = (ENGINES.load(engine) if isinstance(engine, str) else engine)(store, CONTEXT, options)
-    return drive.execute(stages, store, CONTEXT, observer or Silent(), made)
+    made = (ENGINES.load(engine) if isinstance(engine, str) else engine)(store, context, options)
+    return drive.execute(stages, store, context, observer or Silent(), made)
 
 
 def few(training="", scoring=""):
@@ -135,6 +138,12 @@ def test_another_version_is_refused(tmp_path, address, monkeypatch):
         run(fake_stages.grid(scores=0), tmp_path, address=address)
 
 
+def test_a_termination_while_the_cluster_starts_is_an_interrupt(tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.init", lambda **options: sys.exit(signal.SIGTERM))  # as Ray's handler does
+    with pytest.raises(KeyboardInterrupt):
+        run(fake_stages.grid(scores=0), tmp_path)
+
+
 def test_folders_of_clusters_that_were_killed_are_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -160,6 +169,41 @@ def test_a_face_set_has_the_same_digests(tmp_path, joined):
     assert files[0] == files[1]
 
 
+def test_a_signal_saves_trainings_on_all_nodes(tmp_path, joined, monkeypatch):
+    import ray
+
+    stages = fake_stages.grid(("counted", "counted"), scores=1)
+    works = [Store(tmp_path).work(stage.key) for stage in stages[:2]]
+    begun, forced, cancel = [], [], ray.cancel
+
+    def watched(ref, *, force, recursive):
+        forced.append(force)
+        cancel(ref, force=force, recursive=recursive)
+
+    class Interrupted(ENGINES.load("ray")):
+        def wait(self, seconds, tell):
+            super().wait(seconds, tell)
+            begun[:] = [work for work in works if (work / "begun").exists()]
+            if begun:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "cancel", watched)
+    with pytest.raises(KeyboardInterrupt):
+        run(stages, tmp_path, Interrupted)
+    assert begun and all(0 < int((work / "count").read_text()) < fake_stages.STEPS for work in begun)
+    assert forced and not any(forced)  # Ray may abort where a task that has just ended is cancelled again
+
+
+def test_a_node_that_does_not_see_the_store_is_refused(tmp_path, joined):
+    class Unseen(ENGINES.load("ray")):
+        def connect(self):
+            (self._site.folder / HERE).unlink()
+            super().connect()
+
+    with pytest.raises(InputError, match=r"a worker on .* does not see the store .*mount it there .*--ship-below 100"):
+        run(fake_stages.grid(scores=0), tmp_path, Unseen)
+
+
 def blind():
     """Return an engine for whose tasks no node sees the store."""
     engine = ENGINES.load("ray")
@@ -182,6 +226,44 @@ def test_small_results_travel_to_nodes_that_do_not_see_the_store(tmp_path, joine
     assert texts(executed, stages) == texts(run(stages, tmp_path / "serial", "serial"), stages)
     assert not [path for path in Path("/tmp").glob("bench-ray-*") if path.name.startswith(f"bench-ray-{os.getpid()}-")]
     assert all(Path(executed.folders[stage.key]).parent == tmp_path / "ray" / "results" for stage in stages)
+
+
+PLUGIN = """
+import helper_that_travels
+
+class Photos:
+    words = helper_that_travels.WORDS
+"""
+
+
+def test_plugins_travel_to_nodes_that_do_not_have_their_files(tmp_path, joined, request, monkeypatch):
+    request.addfinalizer(lambda: allow_files((), anew=True))
+    folder, link, hidden = tmp_path / "folder", tmp_path / "link", tmp_path / "hidden"
+    engine, reference = ENGINES.load("ray"), "link/photos.py:Photos"
+
+    class Hiding(engine):
+        def connect(self):
+            link.unlink()
+            folder.rename(hidden)
+            super().connect()
+
+    monkeypatch.chdir(tmp_path)
+    for words in ("first", "second"):  # by processes that have the first one
+        folder.mkdir(exist_ok=True)
+        link.symlink_to(folder)
+        (folder / "photos.py").write_text(f"import beside_photos\n\nclass Photos:\n    words = {words!r}\n")
+        (folder / "beside_photos.py").touch()
+        allow_files([reference], anew=True)
+        source = load_from_file("source", reference)()
+        source.reference = reference
+        expected = {name: digest_file(file) for name, file in code_files(reference).items()}
+        stages = fake_stages.grid(("plugin", "plugin"), scores=0)
+        executed = run(stages, tmp_path / words, Hiding, replace(CONTEXT, source=source))
+        facts = [read_manifest(executed.folders[stage.key]).facts for stage in stages[:2]]
+        assert [each["words"] for each in facts] == [words, words]
+        assert [each["code"] for each in facts] == [expected, expected]
+        hidden.rename(folder)
+        del sys.modules[type(source).__module__]  # as a new process
 
 
 def test_what_may_not_travel_is_said(tmp_path, joined):

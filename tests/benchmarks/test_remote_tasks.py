@@ -2,7 +2,9 @@
 
 import io
 import os
+import pickle
 import socket
+import sys
 import tarfile
 import warnings
 from dataclasses import replace
@@ -17,6 +19,7 @@ from benchmarks.workflow import drive
 from benchmarks.workflow.engines.base import Finished, Noted, Progressed, Started, Task
 from benchmarks.workflow.engines.event_log import SUFFIX, EventReader, EventWriter
 from benchmarks.workflow.engines.listener import Listener
+from benchmarks.workflow.engines.plugin_code import import_plugins, plugin_code
 from benchmarks.workflow.engines.remote_worker import Answer, work
 from benchmarks.workflow.engines.site import HERE, OLD_SECONDS, opened, pickled
 from benchmarks.workflow.engines.travel import pack, unpack
@@ -24,7 +27,7 @@ from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.errors import CorruptError, InputError
 from forge.core.progress import ProgressEvent, silent
-from forge.core.registry import allow_files
+from forge.core.registry import allow_files, load_from_file
 
 STAGE, WARNING = fake_stages.Training(title="a"), fake_stages.Training(title="a", act="warns")
 
@@ -110,18 +113,45 @@ def test_a_package_that_was_damaged_is_refused(tmp_path, stored, damage):
 
 
 def test_a_machine_that_cannot_take_part_says_why(tmp_path):
-    plugin = tmp_path / "mine.py"
-    plugin.write_text("")
-    allow_files([f"{plugin}:Mine"], anew=True)
     with opened(Store(tmp_path / "store"), "test") as site:
         assert site.unfit() is None
         assert "another version of this program" in replace(site, program="other").unfit()
         far = replace(site, folder=tmp_path / "unmounted")
         assert "does not see the store" in far.unfit() and "--ship-below" in far.unfit()
         assert replace(far, ship_bytes=1).unfit() is None
-        plugin.write_text("changed")
-        assert f"does not see {plugin} as it is here" in site.unfit()
-    allow_files([], anew=True)
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A plug-in with a file beside it, allowed in this process; both are written anew by a test."""
+    file = tmp_path / "there" / "mine.py"
+    file.parent.mkdir()
+    file.write_text("import beside_mine\n\n\nclass Mine:\n    value = beside_mine.VALUE\n")
+    (file.parent / "beside_mine.py").write_text("VALUE = 1\n")
+    allow_files([f"{file}:Mine"], anew=True)
+    yield file
+    allow_files((), anew=True)
+
+
+def test_a_plugin_is_used_where_it_lies_as_on_the_driver_and_copied_elsewhere(tmp_path, plugin):
+    load_from_file("source", f"{plugin}:Mine")
+    code = pickle.loads(pickle.dumps(plugin_code()))
+    locations = []
+    for run, number in (("first", 1), ("second", 2), ("second", 3)):
+        (plugin.parent / "beside_mine.py").write_text(f"VALUE = {number}\n")  # the first is as it was
+        import_plugins(code, tmp_path / run, tmp_path)
+        mine = load_from_file("source", f"{plugin}:Mine")
+        assert mine.value == 1
+        locations.append(Path(sys.modules[mine.__module__].__file__))
+    copies = [*tmp_path.glob("bench-second-*/0/mine.py")]
+    assert locations == [plugin, copies[0], copies[0]]
+    assert copies[0].parent.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_plugin_that_is_not_python_does_not_travel(plugin):
+    plugin.write_text("class (")
+    with pytest.raises(InputError, match=r"the code of '.*mine\.py:' cannot be read"):
+        plugin_code()
 
 
 def test_a_source_that_cannot_travel_is_refused():

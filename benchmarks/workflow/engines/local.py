@@ -6,16 +6,15 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from types import TracebackType
 
 from benchmarks.workflow.engines.base import Busy, Engine, EngineOptions, Event, Failed, Finished, Lost, Task, Tell
+from benchmarks.workflow.engines.fork_server import start_fork_server
 from benchmarks.workflow.engines.worker import Ready, Refused, Setup, work
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
@@ -24,10 +23,6 @@ from forge.core.progress import silent
 from forge.core.registry import allowed_paths, loaded_paths
 
 GRACE_SECONDS = 8.0  # for checkpoints after Ctrl-C; then workers are killed
-# Imported once, by the server that workers are forked from.
-_PRELOADED = ["benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas"]
-
-_PROCESS: type[ForkServerProcess] | type[SpawnProcess] = ForkServerProcess if sys.platform == "linux" else SpawnProcess
 
 
 @dataclass(eq=False)
@@ -45,7 +40,8 @@ class _Worker:
 class LocalEngine(Engine):
     """Runs tasks in processes that are started as they are needed, each with threads and a GPU of its own.
 
-    On Linux workers are forked from a server that has imported torch once; elsewhere each is spawned.
+    On Linux workers are forked from a server that has imported torch once; elsewhere, and in a process that ran with
+    another number of threads before, each is spawned.
 
     Raises:
         InputError: the source or the context of the run cannot be sent to another process.
@@ -66,9 +62,10 @@ class LocalEngine(Engine):
                 f"the source of this run cannot be sent to other processes ({error}); use --jobs 1, or let it hold "
                 "nothing but values that Python's pickle takes"
             ) from error
-        multiprocessing.set_forkserver_preload(_PRELOADED)  # of no effect where the server runs already
-        if sys.platform == "linux":
-            forkserver.ensure_running()  # it imports while the driver looks through the store
+        # the server imports while the driver looks through the store
+        self._process: type[ForkServerProcess] | type[SpawnProcess] = (
+            ForkServerProcess if start_fork_server(options.threads) else SpawnProcess
+        )
 
     @property
     def slots(self) -> int:
@@ -140,7 +137,7 @@ class LocalEngine(Engine):
             name, _visible(device), self.options.threads, tuple(allowed_paths()), tuple(loaded_paths()), self._run
         )
         # Not a daemon: daemons may have no processes of their own, and stages read photos in some.
-        process = _PROCESS(target=work, args=(far, setup), name=name)
+        process = self._process(target=work, args=(far, setup), name=name)
         process.start()
         far.close()  # the worker has its copy; the end of that one is the end of the pipe
         worker = _Worker(process, near, name, device)

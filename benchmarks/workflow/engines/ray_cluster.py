@@ -22,6 +22,7 @@ from typing import Any, Self
 import ray
 
 from forge.core.errors import InputError, quoted
+from forge.core.interrupt import deferred_interrupt
 
 LOCAL_STORE_BYTES = 200 << 20  # keys and small facts pass through it; results lie in the store
 CONNECT_SECONDS = 5.0
@@ -51,6 +52,7 @@ class RayCluster:
 
         Raises:
             InputError: there is no such cluster, or its Ray or Python is of another version.
+            KeyboardInterrupt: SIGTERM came meanwhile.
         """
         if ray.is_initialized():  # a script that uses Ray itself: its cluster is used, and left as it is
             self.started = False
@@ -62,6 +64,8 @@ class RayCluster:
             try:
                 ray.init(configure_logging=False, log_to_driver=False, **options)
             except (Exception, SystemExit) as error:  # also where a node takes more than 30 s to start
+                if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # from Ray's handler
+                    raise KeyboardInterrupt from error
                 raise InputError(self._refusal(error)) from error
             self._undo = undo.pop_all()
         return self
@@ -69,9 +73,11 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Disconnect; ends all processes of a cluster of its own."""
-        with _signals_kept():
+        """Disconnect; ends all processes of a cluster of its own, also where Ctrl-C comes meanwhile."""
+        with _signals_kept(), deferred_interrupt() as interrupted:
             self._undo.close()
+        if interrupted():
+            raise KeyboardInterrupt
 
     def _of_its_own(self, undo: ExitStack) -> dict[str, Any]:
         # short: the path of a socket below it has at most 107 characters

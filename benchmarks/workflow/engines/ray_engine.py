@@ -62,7 +62,8 @@ def _probe(site: Site) -> tuple[str | None, bool]:
 
 @ray.remote(max_retries=0, num_cpus=0)
 def _clear(site: Site) -> None:
-    shutil.rmtree(site.elsewhere, ignore_errors=True)
+    for folder in site.elsewhere.parent.glob(f"{site.elsewhere.name}*"):  # its store, and copies of plug-ins
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class RayEngine(Engine):
@@ -80,6 +81,7 @@ class RayEngine(Engine):
         self._seeing: list[str] = []  # nodes that do, and have processors
         self._nodes: list[dict[str, Any]] = []
         self._context: Any = None  # reference of the pickled context, once the cluster is joined
+        self._sent_site: Any = None  # reference of the site, with the code of plug-ins in it
         self._looked = 0.0
 
     def __enter__(self) -> Self:
@@ -102,6 +104,7 @@ class RayEngine(Engine):
         cluster = self._undo.enter_context(RayCluster(address, processors=processors, threads=options.threads))
         self._look()
         self._refuse_infeasible()
+        self._sent_site = ray.put(self._site)
         if not cluster.started:
             self._ask_nodes()
         self._context = ray.put(pickled(self.context))
@@ -115,10 +118,12 @@ class RayEngine(Engine):
             for ref in refs:
                 ray.cancel(ref, force=False, recursive=False)  # as Ctrl-C in the worker
             if refs:
-                ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS)
-            for ref in refs:
+                _, refs = ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS)
+            for ref in refs:  # not those that ended this moment: Ray would abort this process (ray#54846)
                 ray.cancel(ref, force=True, recursive=False)
-            cleared = [_clear.options(**_on(node)).remote(self._site) for node in self._blind]
+            if refs:
+                ray.wait(refs, num_returns=len(refs), timeout=GRACE_SECONDS / 2)
+            cleared = [_clear.options(**_on(node)).remote(self._sent_site) for node in self._blind]
             if cleared:
                 ray.wait(cleared, num_returns=len(cleared), timeout=GRACE_SECONDS / 2)
 
@@ -156,7 +161,7 @@ class RayEngine(Engine):
                 packages = {key: [self._package(key, task)] for key in task.folders}
             else:
                 options |= _on(self._seeing_node())
-        ref = _work.options(**options).remote(number, sent, self._site, self._context, packages)
+        ref = _work.options(**options).remote(number, sent, self._sent_site, self._context, packages)
         self._listener.expect(number, task)
         self._under_way[ref] = number
 
@@ -207,7 +212,7 @@ class RayEngine(Engine):
             InputError: a node cannot, or does not answer.
         """
         able = [node for node in self._nodes if _amount(node, "CPU") >= self.options.threads]
-        asked = {_probe.options(**_on(node["NodeID"])).remote(self._site): node for node in able}
+        asked = {_probe.options(**_on(node["NodeID"])).remote(self._sent_site): node for node in able}
         answered, silent_ones = ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
         for ref in [*answered, *silent_ones]:
             node = asked[ref]

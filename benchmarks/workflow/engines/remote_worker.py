@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.workflow.engines.base import Event, Failed, Finished, Lost, Noted, Progressed, Started, Task
 from benchmarks.workflow.engines.event_log import SUFFIX, EventWriter
+from benchmarks.workflow.engines.plugin_code import import_plugins
 from benchmarks.workflow.engines.site import Site
 from benchmarks.workflow.engines.travel import MB, pack, size_of, unpack
 from benchmarks.workflow.engines.worker import noting
@@ -20,7 +21,6 @@ from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import Store
 from forge.core.compute import set_threads, tune_allocator
 from forge.core.errors import BenchError, InputError
-from forge.core.registry import allow_paths, load_modules
 
 Packages = Mapping[str, Callable[[], bytes]]  # key of an input -> fetches its package
 
@@ -70,8 +70,7 @@ def work(number: str, task: Task, site: Site, context: bytes, packages: Packages
         elif not isinstance(event, Started | Progressed):
             ends.append(event)
 
-    allow_paths(site.allowed)
-    load_modules(site.loaded)  # their classes may be in the context
+    import_plugins(site.plugins, site.folder, site.folder if site.seen else site.elsewhere.parent)
     given: Context = pickle.loads(context)
     # processes that read photos are counted with the task's processors
     given = replace(given, workers=max(1, min(given.workers, task.threads)))

@@ -9,18 +9,17 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.workflow.engines.plugin_code import PluginCode, plugin_code
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.errors import InputError
-from forge.core.files import digest_file
 from forge.core.progress import silent
-from forge.core.registry import allowed_paths, loaded_paths
 
 HERE = "driver"  # file in the folder of a run's engine; a machine that sees it sees the store
 OLD_SECONDS = 30 * 24 * 3600  # after which the folder of a driver that was killed is removed
@@ -35,8 +34,7 @@ class Site:
         folder: of this run's engine in it: `HERE`, and the events of tasks.
         directory: in which the driver runs, where relative paths begin.
         program: digest of the driver's program: another one could compute something else.
-        allowed: Python files that the user allows as code, each with its digest.
-        loaded: those of them that the driver has imported, in this order.
+        plugins: the code of plug-ins that the user allows.
         ship_bytes: results up to this size travel to and from machines that do not see the store; 0: none does.
     """
 
@@ -44,8 +42,7 @@ class Site:
     folder: Path
     directory: Path
     program: str
-    allowed: Mapping[Path, str]
-    loaded: tuple[Path, ...]
+    plugins: PluginCode
     ship_bytes: int = 0
 
     @property
@@ -66,9 +63,6 @@ class Site:
                 f"on {name} has another version of this program, which would compute something else; install the same "
                 "one there, and edit no file of it while a run is under way"
             )
-        for path, digest in self.allowed.items():
-            if not path.is_file() or digest_file(path) != digest:
-                return f"on {name} does not see {path} as it is here; plug-ins lie on a path that all machines share"
         if not self.seen and not self.ship_bytes:
             return (
                 f"on {name} does not see the store {self.store}; mount it there under this path, or let small results "
@@ -107,6 +101,7 @@ def opened(store: Store, engine: str, *, ship_bytes: int = 0) -> Iterator[Site]:
         ship_bytes: as of `Site`.
 
     Raises:
+        InputError: a plug-in is not Python.
         OSError: the store cannot be written to.
     """
     root = store.root.resolve()
@@ -115,8 +110,7 @@ def opened(store: Store, engine: str, *, ship_bytes: int = 0) -> Iterator[Site]:
     folder.mkdir(parents=True, mode=0o700)  # what an engine writes here may be run by its workers
     try:
         (folder / HERE).write_text(f"{socket.gethostname()} {os.getpid()}\n", encoding="utf-8")
-        allowed = {path: digest_file(path) for path in allowed_paths() if path.is_file()}
-        yield Site(root, folder, Path.cwd(), our_program(), allowed, tuple(loaded_paths()), ship_bytes)
+        yield Site(root, folder, Path.cwd(), our_program(), plugin_code(), ship_bytes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):

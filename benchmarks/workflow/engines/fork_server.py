@@ -1,0 +1,38 @@
+"""The process that workers of the local engine are forked from (Linux): it imports torch once for all of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+
+PRELOADED = ["benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas"]
+
+_started_with: list[int] = []  # threads of its libraries; empty: it was not started here
+
+
+def start_fork_server(threads: int) -> bool:
+    """Start the server, unless it runs; it imports while this process goes on.
+
+    Args:
+        threads: of the libraries of its workers, which read that number once.
+
+    Returns:
+        Whether workers can be forked from it: False where it was started for another number, or there is none.
+    """
+    if sys.platform != "linux":
+        return False
+    if not _started_with:
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        try:
+            multiprocessing.set_forkserver_preload(PRELOADED)
+            forkserver.ensure_running()
+        finally:
+            if before is None:
+                del os.environ["OMP_NUM_THREADS"]
+            else:
+                os.environ["OMP_NUM_THREADS"] = before
+        _started_with.append(threads)
+    return _started_with == [threads]
