@@ -143,13 +143,13 @@ def serve_beside(path: Path) -> None:
         sys.meta_path.append(_finder)
 
 
-def forget_beside() -> None:
-    """Forget the files beside plug-ins of earlier commands of this process."""
-    for name in _finder.locations:
+def forget_beside(folder: Path | None = None) -> None:
+    """Forget the files beside plug-ins of earlier commands of this process: of a folder, or all."""
+    for name in [name for name, location in _finder.locations.items() if folder in (None, location)]:
         # submodules too, or the next command would see a mix of old and new files
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             del sys.modules[module]
-    _finder.locations.clear()
+        del _finder.locations[name]
 
 
 def unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:

@@ -20,12 +20,14 @@ from types import ModuleType
 from typing import Any
 
 from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
+from forge.core.files import digest_file, digest_json
 from forge.core.plugin_imports import classes_in, forget_beside, imported_beside, serve_beside, unmet_imports
 
 _allowed: set[Path] = set()  # resolved paths, so that two spellings of one file are one
 _spellings: dict[str, Path] = {}  # path as the command wrote it -> resolved path
 _elsewhere: dict[str, Path] = {}  # the same of the process that sent tasks here, on whose machine alone it holds
 _copies: dict[Path, Path] = {}  # path there -> where its code lies here
+_run_as: dict[Path, str] = {}  # file that was run -> digest of its code then, helpers included
 
 
 def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
@@ -47,8 +49,26 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
             # -g my.py:X, -gmy.py:X, --generator=my.py:X and --set detectors.a.network=my.py:X
             starts = {name, name.rpartition("=")[2], name.partition("=")[2], name[2:] if name.startswith("-") else name}
             starts |= {start.lstrip("[{ '\"") for start in starts}  # --set conditions.robust=[my.py:X]
-            _spellings.update({f"{start}.py": _resolved(f"{start}.py") for start in starts if start})
+            spellings = {f"{start}.py": _resolved(f"{start}.py") for start in starts if start}
+            _forget_edited(spellings.values())
+            _spellings.update(spellings)
             _allowed.update(_spellings.values())
+
+
+def _forget_edited(paths: Iterable[Path]) -> None:
+    """Forget modules of files that were edited since they ran, as between two calls in one notebook."""
+    for path in {path for path in paths if path in _run_as and _module_of(path) in sys.modules}:
+        if _digest_of(path) != _run_as[path]:
+            del sys.modules[_module_of(path)]
+            forget_beside(path.parent)
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        files = {"code": path} | imported_beside(path)
+        return digest_json({name: digest_file(file) for name, file in files.items()})
+    except (OSError, SyntaxError, ValueError):
+        return ""  # gone or no Python any more: running it says what is wrong
 
 
 def allowed_paths() -> list[Path]:
@@ -215,6 +235,7 @@ def _run_file(path: Path, noun: str, reference: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # before it runs, as Python itself does: dataclasses and pickle look their own module up there
     sys.modules[module_name] = module
+    _run_as[path] = _digest_of(path)
     try:
         serve_beside(path)
         spec.loader.exec_module(module)

@@ -67,6 +67,26 @@ def test_two_plugins_with_helpers_of_one_name_are_refused(tmp_path):
     assert REGISTRY.load(references[1]).value == 20
 
 
+def test_a_file_that_was_edited_between_two_calls_runs_again(tmp_path):
+    reference = f"{plugin(tmp_path / 'mine', 1)}:Mine"
+    allow_files([reference])
+    before = REGISTRY.load(reference)
+    (tmp_path / "mine/deeper_helper.py").write_text("VALUE = 1 + 1\n")
+    assert REGISTRY.load(reference) is before  # within one call, what was planned is what runs
+    allow_files([reference])
+    after = REGISTRY.load(reference)
+    assert (before.value, after.value) == (1, 2)
+    allow_files([reference])
+    assert REGISTRY.load(reference) is after
+    (tmp_path / "mine/mine.py").write_text("class Mine:\n    value = 3\n")
+    allow_files([reference])
+    assert REGISTRY.load(reference).value == 3
+    (tmp_path / "mine/mine.py").write_text("class Mine(\n")
+    allow_files([reference])
+    with pytest.raises(InputError, match=r"running mine\.py failed"):
+        REGISTRY.load(reference)
+
+
 def test_nothing_beside_a_plugin_runs_or_hides_anything_unless_it_is_imported(tmp_path):
     (tmp_path / "mine.py").write_text("import helper_of_mine\n\n\nclass Mine:\n    pass\n")
     (tmp_path / "helper_of_mine.py").write_text("")
