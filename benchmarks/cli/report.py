@@ -10,7 +10,10 @@ from benchmarks.cli.chromium import print_pdf
 from benchmarks.report.digests import SUMS, write_sums
 from benchmarks.report.index_page import write_index
 from benchmarks.report.run_report import RunReport, latest
+from benchmarks.report.score_archive import RECORD
+from benchmarks.report.score_layout import FILES
 from benchmarks.workflow import rerender
+from benchmarks.workflow.publication import publish_scores
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
 from forge.core.compute import Compute, choose_device
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context
 
 FORMATS = ("html", "pdf")
+MOST_MB = 4.0  # of scores in a report: a clone has them twice, in its history and in its files
 
 
 def report(
@@ -29,6 +33,8 @@ def report(
     show: bool,
     from_scores: bool,
     digests: bool,
+    publish: bool,
+    limit: float | None,
     index: bool,
     form: str,
     store: Path,
@@ -40,6 +46,8 @@ def report(
     """Write the report of a finished run again, with this version's pages."""
     if form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
+    if limit is not None and not publish:
+        raise InputError(f"--limit {limit:g} is of --publish; give both, or neither")
     if index:
         if run:
             raise InputError(f"--index is of the folder {reports}/ and takes no run; leave {run} out")
@@ -53,6 +61,9 @@ def report(
     if digests:
         write_sums(folder)
         print(folder / SUMS)
+        return
+    if publish:
+        _publish(finished, 1e6 * (MOST_MB if limit is None else limit))
         return
     sections = [name.strip() for name in (section or "").split(",") if name.strip()]
     if from_scores:  # opened anew, with its own checks
@@ -74,6 +85,18 @@ def report(
         target = folder / ("report.pdf" if form == "pdf" else "index.html")
         if not webbrowser.open(target.resolve().as_uri()):
             raise InputError(f"no browser was found to open {target}; open it by hand")
+
+
+def _publish(report: RunReport, most_bytes: float) -> None:
+    published = publish_scores(report, most_bytes)
+    size = f"{published.rows:,} rows, {published.bytes:,} bytes ({published.bytes / max(1, published.rows):.2f} a row)"
+    if published.archive is None:
+        print(f"{report.folder / FILES}: {published.files} files, {size}")
+        return
+    print(f"{published.archive}: {size}")
+    print(f"SHA-256 {published.sha256}, in {report.folder / RECORD}")
+    print("attach the archive to the release; whoever has it beside the report, or names it, reads the scores:")
+    print(f"  bench reproduce {report.name} --fetch {published.archive.name}")
 
 
 def _context(device: str, store: Path) -> Context:

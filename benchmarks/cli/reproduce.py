@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.attribution_rows import FILE as ATTRIBUTIONS
 from benchmarks.evaluation.attribution_rows import recomputed
@@ -18,7 +19,9 @@ from benchmarks.evaluation.reproduce import reproduce as compare
 from benchmarks.evaluation.security import security_points
 from benchmarks.experiment.resolve import resolve
 from benchmarks.protocol import PROTOCOL_VERSION, Protocol
+from benchmarks.report.digests import SUMS
 from benchmarks.report.run_report import RunReport, expected_at
+from benchmarks.report.score_archive import RECORD, ScoresAbsentError, record_of
 from benchmarks.terminal import observer_for
 from benchmarks.workflow import recompute
 from benchmarks.workflow.environment import describe_environment, versions
@@ -46,11 +49,13 @@ STARTS = ("scores", "checkpoints", "scratch")
 
 
 def reproduce(
-    suite: str,
+    suites: list[str],
     start: str,
     only: list[str] | None,
     data: str | None,
     against: Path | None,
+    fetch: list[Path] | None,
+    require_scores: bool,
     everything: bool,
     work: Path,
     store: Path,
@@ -61,22 +66,113 @@ def reproduce(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING."""
+    """Compute published tables again and compare every number.
+
+    Exit codes: 0 all IDENTICAL or WITHIN, 1 a value DIFFERS or is MISSING or a report is damaged, 2 bad input, 3 the
+    scores are in an archive that is not here; of several reports 3 with `require_scores` alone, else 0.
+    """
     if start not in STARTS:
         raise UnknownNameError("--from", start, STARTS)
     # Scores are compared whole, which takes seconds; a part of them would not be the published table.
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
+    if fetch and start != "scores":
+        raise InputError(f"--fetch is for --from scores; --from {start} makes the scores itself")
+    if len(suites) > 1:
+        if against or start != "scores":
+            raise InputError("--against and --from checkpoints or scratch take one report; name one")
+        _several(suites, fetch or [], reports, require=require_scores, everything=everything, as_json=as_json)
+        return
+    report, expected = _opened(suites[0], reports, against)
+    if start == "scores":
+        if len(fetch or ()) > 1:
+            raise InputError(f"--fetch is given {len(fetch or ())} times for one report; name its archive alone")
+        verdicts = _from_scores(expected, report, _archive_of(report, fetch or [], alone=True))
+        _print(expected, verdicts, versions(), everything=everything, as_json=as_json)
+        _refuse_changed(verdicts)
+        return
+    verdicts, environment = _made_again(
+        report, expected, start, only or [], data, work, store, device, threads, quiet=quiet or as_json
+    )
+    _print(expected, verdicts, environment, everything=True, as_json=as_json)
+    _refuse_changed(verdicts)
+
+
+def _opened(suite: str, reports: Path, against: Path | None = None) -> tuple[RunReport, Expected]:
+    """Open a report and the values to compare with."""
     report = RunReport.open(suite, reports)
     report.check()  # files first: numbers computed from changed files say nothing
     expected = expected_at(against) if against else report.expected
     if expected is None:
         raise InputError(f"{report.folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
-    results = report.results
-    if start == "scores":
-        _print(expected, _from_scores(expected, report), versions(), everything=everything, as_json=as_json)
-        return
+    return report, expected
 
+
+def _archive_of(report: RunReport, fetch: Sequence[Path], *, alone: bool) -> Path | None:
+    """Return the archive that --fetch names for a report: of several reports the one with the name in scores.json."""
+    if not (report.folder / RECORD).exists():
+        if alone and fetch:
+            raise InputError(f"{report.name} has its scores in its folder; leave --fetch {fetch[0]} out")
+        return None
+    wanted = record_of(report.folder).archive
+    return next((file for file in fetch if alone or file.name == wanted), None)
+
+
+def _several(
+    suites: Sequence[str], fetch: Sequence[Path], reports: Path, *, require: bool, everything: bool, as_json: bool
+) -> None:
+    """Compare several reports; what lies beside them and is no report is passed over, as in reports/*."""
+    failed: dict[str, BenchError] = {}
+    absent, used, passed_over, rows = [], set(), [], {}
+    for suite in suites:
+        path = Path(suite)
+        if path.exists() and not any((path / name).exists() for name in ("results.json", SUMS)):
+            passed_over.append(path.name)
+            continue
+        try:
+            report, expected = _opened(suite, reports)
+            used.add(archive := _archive_of(report, fetch, alone=False))
+            verdicts = _from_scores(expected, report, archive)
+            rows[report.name] = _row(verdicts)
+            if not as_json:
+                _print(expected, verdicts, versions(), everything=everything, as_json=False)
+            _refuse_changed(verdicts)
+        except ScoresAbsentError as error:
+            absent.append(path.name)
+            rows[path.name] = {"absent": str(error)}
+            if not as_json:
+                print(f"{path.name}: ABSENT, not compared: {error}")
+        except BenchError as error:
+            failed[path.name] = error
+            print(f"error: {path.name}: {error}", file=sys.stderr)
+    if passed_over:
+        print(f"no report, passed over: {', '.join(passed_over)}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    if unused := [str(file) for file in fetch if file not in used]:
+        raise InputError(f"--fetch {unused[0]} is the archive of none of these reports; {RECORD} of a report names it")
+    if failed:
+        error_class = InputError if all(isinstance(error, InputError) for error in failed.values()) else BenchError
+        raise error_class(f"{len(failed)} of {len(suites)} did not come out again: {', '.join(failed)}")
+    if absent and require:
+        raise ScoresAbsentError(f"the scores of {', '.join(absent)} are not here, see above")
+
+
+def _made_again(
+    report: RunReport,
+    expected: Expected,
+    start: str,
+    only: Sequence[str],
+    data: str | None,
+    work: Path,
+    store: Path,
+    device: str,
+    threads: int | None,
+    *,
+    quiet: bool,
+) -> tuple[list[Verdict], dict[str, str]]:
+    """Score the tests of a report again, with stored or newly trained detectors; return verdicts and environment."""
+    results = report.results
     tune_allocator()
     chosen = choose_device(device)
     if start == "checkpoints":
@@ -90,11 +186,11 @@ def reproduce(
     planned = _planned(results, data, compute)
     # one process: only --from scratch reads photos
     context = Context(planned.source, compute, 1, silent, None, planned.external)
-    with observer_for(quiet=quiet or as_json) as observer:
+    with observer_for(quiet=quiet) as observer:
         # Another store for scratch: results of the run itself would be found cached and compared with themselves.
         root = work if start == "scratch" else store
-        verdicts = _again(expected, planned.stages, only or [], start, root, context, observer)
-    _print(expected, verdicts, describe_environment(compute), everything=True, as_json=as_json)
+        verdicts = _again(expected, planned.stages, only, start, root, context, observer)
+    return verdicts, describe_environment(compute)
 
 
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
@@ -120,15 +216,15 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
         raise InputError(f"{error}; {where}") from error
 
 
-def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
-
-    results = report.results
+def _from_scores(expected: Expected, report: RunReport, archive: Path | None = None) -> list[Verdict]:
+    """Compute every number from the scores, which may be in an archive elsewhere."""
+    results, scores = report.results, report.scores_from(archive)
     protocol = Protocol(results.protocol_version, results.families)
-    cells = cells_of(report.scores, protocol)
+    cells = cells_of(scores, protocol)
     report.check(MASKS, note=False)
     file = report.folder / MASKS
     rows = read_rows(file) if file.is_file() else None
-    security = security_points(report.scores, results.attacks, protocol)
+    security = security_points(scores, results.attacks, protocol)
     located = [] if rows is None else localised(rows)
     report.check(ATTRIBUTIONS, note=False)
     # without the answers the published numbers are MISSING, not copied
@@ -193,7 +289,7 @@ def _print(
 
     counts = counted(verdicts)
     if as_json:
-        print(json.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
+        print(json.dumps(_row(verdicts), indent=1))
     else:
         for result in verdicts:
             # IDENTICAL is the expected case and is counted, not listed.
@@ -206,5 +302,14 @@ def _print(
         if counts["IDENTICAL"] < len(verdicts):
             for cause in causes(expected.environment, expected.environment | environment):
                 print(f"  possible cause: {cause}")
-    if counts["DIFFERS"] or counts["MISSING"]:  # after the table: exit code 1 for scripts
+
+
+def _row(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {"counts": counted(verdicts), "values": to_rows(verdicts)}
+
+
+def _refuse_changed(verdicts: Sequence[Verdict]) -> None:
+    """Give exit code 1 to scripts, after the table."""
+    counts = counted(verdicts)
+    if counts["DIFFERS"] or counts["MISSING"]:
         raise BenchError(f"{counts['DIFFERS']} values differ and {counts['MISSING']} are missing")

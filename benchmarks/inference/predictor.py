@@ -154,9 +154,8 @@ def predictor_of(
     # Of the cells of a fit any does: all have its training, seed and threshold.
     cell = choose_test(report, short_name(detector) if detector else None, trained_on)
     trained = load_fit(results, cell, store, detector)
-    # Without scores.parquet the threshold comes from results.json, without rates.
-    has_scores = (report.folder / "scores.parquet").is_file()
-    scores = report.scores if max_fpr is not None or has_scores else None
+    # Without the scores the threshold comes from results.json, without rates.
+    scores = report.scores if max_fpr is not None or report.has_scores else None
     known = TrainSet.parse(cell.trained_on).generators
     validation = None if scores is None else Validation.of_rows(rows_of(scores, cell))
     if validation is not None:

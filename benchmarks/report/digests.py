@@ -22,7 +22,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as `sha256sum` writes it: diges
 # The names that any version wrote: without SHA256SUMS they decide what of a folder is the report.
 _REPORT_FILE = re.compile(
     r"(index\.html|report\.(md|pdf)|results\.(json|csv)|attribution\.csv|(scores|masks|attribution)\.parquet"
-    r"|expected\.json|SHA256SUMS"
+    r"|expected\.json|SHA256SUMS|scores\.json|scores/[^/]+\.parquet"
     r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
 
@@ -75,6 +75,16 @@ def read_sums(folder: Path) -> dict[str, str] | None:
     if not entries or None in entries:
         raise CorruptError(f"{file} is damaged: it is no list of digests; restore it")
     return {entry[2]: entry[1] for entry in entries if entry}
+
+
+def data_files(folder: Path) -> list[str]:
+    """Return the names of the data files of a report: `DATA_FILES`, and what a published one has for scores.parquet.
+
+    Raises:
+        CorruptError: SHA256SUMS is not a list of digests.
+    """
+    names = {f"scores/{file.name}" for file in (folder / "scores").glob("*")} | (read_sums(folder) or {}).keys()
+    return [*DATA_FILES, "scores.json", *sorted(name for name in names if name.startswith("scores/"))]
 
 
 def check_files(folder: Path, names: Iterable[str]) -> bool:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from benchmarks.evaluation.results import SCHEMA_VERSION, Results
 from benchmarks.experiment.configs import validated
 from benchmarks.places import report_roots
-from benchmarks.report.digests import DATA_FILES, SUMS, check_files
+from benchmarks.report.digests import SUMS, check_files, data_files
+from benchmarks.report.score_archive import RECORD, archive_beside
 from forge.core.errors import BenchWarning, InputError, quoted
 from forge.core.files import read_json_object
 
@@ -142,11 +143,28 @@ class RunReport:
         Raises:
             InputError: missing, or it lacks a score column.
             CorruptError: changed after the report was written, or not readable as Parquet.
+            ScoresAbsentError: they are in an archive that is not beside the report.
         """
-        from detect.scoring import read_scores  # imports pandas
+        return self.scores_from(None)
 
-        self.check("scores.parquet", note=False)  # noted once, when results.json was read
-        return read_scores(self.folder / "scores.parquet")
+    def scores_from(self, archive: Path | None) -> pd.DataFrame:
+        """Read the scores of a report whose archive lies elsewhere; errors are those of `scores`.
+
+        Args:
+            archive: the file; None: beside the report.
+        """
+        from benchmarks.report.score_layout import read_report_scores  # imports pandas
+
+        names = (name for name in data_files(self.folder) if name.startswith("scores"))
+        self.check(*names, note=False)  # noted once, when results.json was read
+        return read_report_scores(self.folder, archive)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether the scores are here: in the folder, or in the archive beside it."""
+        if (self.folder / RECORD).exists():
+            return archive_beside(self.folder).is_file()
+        return any((self.folder / name).exists() for name in ("scores.parquet", "scores"))
 
     @cached_property
     def expected(self) -> Expected | None:
@@ -171,7 +189,7 @@ class RunReport:
             CorruptError: a file was changed, is missing, or is not listed; names it.
         """
         wanted = self._note if note is None else note
-        if not check_files(self.folder, names or DATA_FILES) and wanted:
+        if not check_files(self.folder, names or data_files(self.folder)) and wanted:
             warnings.warn(
                 f"{self.folder} has no {SUMS} (an earlier version wrote it), its files are not checked; "
                 f"`bench report {self.folder.name} --digests` writes one",

@@ -28,13 +28,14 @@ from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.publish import publish_report
 from benchmarks.report.run_report import RunReport
+from benchmarks.report.score_layout import read_report_scores
 from benchmarks.report.write import write_report
 from benchmarks.workflow.collect import write
+from benchmarks.workflow.publication import keep_layout
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.report import Report
 from benchmarks.workflow.store import Manifest, Store
-from detect.scoring import read_scores
 from forge.core.errors import BenchWarning, InputError, quoted
 from forge.core.registry import is_file_reference, named_file
 from forge.faces.imaging.grids import cut_grid
@@ -55,7 +56,7 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
         CorruptError: results.json or expected.json was changed; the scores may be others now.
     """
     folder, results, expected = report.folder, report.results, report.expected
-    scores = read_scores(folder / "scores.parquet")  # of whatever digest: they are accepted by this
+    scores = read_report_scores(folder)  # of whatever digest: they are accepted by this
     protocol = Protocol(results.protocol_version, results.families)
     evaluation = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
     evaluation |= attacked(scores, results.attacks, protocol)
@@ -83,6 +84,7 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
         pictures = _beside(folder, results)
         masks = read_rows(folder / MASKS) if (folder / MASKS).is_file() else None
         write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections, masks, answers))
+        keep_layout(fresh, folder)
         publish_report(fresh, folder)
 
 
@@ -162,6 +164,7 @@ def from_store(report: RunReport, store: Store, context: Callable[[], Context], 
         out.mkdir()
         work.mkdir()
         write(stage, Job(folders, out, work, context()), sections)
+        keep_layout(out / "report", report.folder)
         publish_report(out / "report", report.folder)
 
 

@@ -13,6 +13,7 @@ from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.report import run_leaderboard
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, written_files
+from benchmarks.report.score_archive import RECORD, archive_beside
 
 pytestmark = pytest.mark.e2e
 
@@ -49,6 +50,8 @@ def ranked_once():
 @pytest.mark.parametrize("name", REPRODUCED)
 def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
+    if (REPORTS / name / RECORD).exists() and not archive_beside(REPORTS / name).exists():
+        pytest.skip("its scores are a file of the release")
     code, out, err = bench("reproduce", name, "--reports", str(REPORTS), "--json")
     assert (code, err) == (0, "")
     counts = json.loads(out)["counts"]
@@ -59,7 +62,8 @@ def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, mon
 def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
     folder = REPORTS / name
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    assert read_sums(folder).keys() == files - {SUMS} >= set(DATA_FILES)
+    assert read_sums(folder).keys() == files - {SUMS} >= set(DATA_FILES) - {"scores.parquet"}
+    assert files & {"scores.parquet", "scores/_images.parquet", RECORD}
     assert check_files(folder, files - {SUMS}) and written_files(folder) == files
 
 

@@ -15,6 +15,7 @@ Examples:
   bench report faces64-quick --open
   bench report faces64-quick --from-scores # every number computed again from scores.parquet
   bench report faces64-quick --format pdf
+  bench report faces64-quick --publish     # its scores in few bytes, for a repository or a release
   bench report --index                     # a page that links to all reports
   bench report faces64-quick --section my.py:MySection
 """
@@ -37,6 +38,22 @@ def report(
     digests: Annotated[
         bool, typer.Option("--digests", help="Write only SHA256SUMS anew, for the files as they are.")
     ] = False,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish",
+            help="Write only the scores anew, in few bytes: one file a detector, or an archive for a release.",
+        ),
+    ] = False,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            "--limit",
+            min=0,
+            help="MB of scores that --publish keeps in the report; more go into the archive. [default: 4]",
+            show_default=False,
+        ),
+    ] = None,
     index: Annotated[
         bool,
         typer.Option("--index", help="Write only index.html of the folder of reports, which links to each of them."),

@@ -13,6 +13,8 @@ from benchmarks.cli.groups import implemented_in
 EXAMPLES = """\b
 Examples:
   bench reproduce faces64-quick
+  bench reproduce faces64 --fetch faces64-scores.tar     # scores that are a file of the release
+  bench reproduce reports/*                              # every report there
   bench reproduce faces64-quick --from checkpoints --only "dct@dcgan on gan"
   bench reproduce faces64-quick --from scratch --only "dct@gan on dcgan #0" --data path/to/photos
 """
@@ -20,10 +22,12 @@ Examples:
 
 @implemented_in("benchmarks.cli.reproduce")
 def reproduce(
-    suite: Annotated[
-        str,
+    suites: Annotated[
+        list[str],
         typer.Argument(
-            help="Name of a published suite or finished run, or its report folder.", autocompletion=completion.runs
+            metavar="SUITE...",
+            help="Name of a published suite or finished run, or its report folder; several are compared one by one.",
+            autocompletion=completion.runs,
         ),
     ],
     start: Annotated[
@@ -43,6 +47,14 @@ def reproduce(
     against: Annotated[
         Path | None, typer.Option("--against", help="File expected.json to compare with. [default: that of the suite]")
     ] = None,
+    fetch: Annotated[
+        list[Path] | None,
+        typer.Option("--fetch", help="Archive of scores that the report names, a local file; repeatable."),
+    ] = None,
+    require_scores: Annotated[
+        bool,
+        typer.Option("--require-scores", help="Of several reports: exit code 3 where the archive of one is not here."),
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
     work: Annotated[
         Path, typer.Option("--work", help="Store of the new results, with scratch; another call continues there.")
@@ -55,9 +67,10 @@ def reproduce(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING.
+    """Compute published tables again and compare every number; exit code 1 where one DIFFERS or is MISSING.
 
     From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
     scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
-    A report whose files no longer match its SHA256SUMS is refused.
+    A report whose files no longer match its SHA256SUMS is refused. One whose scores are in an archive that is not here
+    is ABSENT: exit code 3, among several reports 0.
     """
