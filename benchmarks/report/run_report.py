@@ -143,10 +143,10 @@ class RunReport:
             InputError: missing, or it lacks a score column.
             CorruptError: changed after the report was written, or not readable as Parquet.
         """
-        from detect.scoring import read_scores  # imports pandas
+        from detect.score_rows import read_compact  # imports pandas
 
         self.check("scores.parquet", note=False)  # noted once, when results.json was read
-        return read_scores(self.folder / "scores.parquet")
+        return read_compact([self.folder / "scores.parquet"])
 
     @cached_property
     def expected(self) -> Expected | None:
