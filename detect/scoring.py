@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from forge.faces.parallel import read_ahead
 
 BATCH = {"cpu": 256, "cuda": 2048}  # images read at a time: a GPU waits for each batch
 BATCH_BYTES = 64 << 20  # but never more than this
+_ROW_GROUP = 1 << 20  # rows that are written at a time, Parquet's own default
 LARGEST = float(np.finfo(np.float32).max)  # of a score: reports keep float32 where that is enough
 
 SCORE_COLUMNS = {
@@ -189,23 +192,44 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
     """
     if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
         raise InputError(f"scores have no column {quoted(missing[0])}; they need {', '.join(SCORE_COLUMNS)}")
-    extra = [name for name in table.columns if name not in SCORE_COLUMNS]
-    # through Arrow by hand: the frame's own metadata names library versions and has no place in the bytes
-    core = pa.Table.from_pandas(table[list(SCORE_COLUMNS)], pa.schema(SCORE_COLUMNS.items()), preserve_index=False)
-    for name in extra:
-        core = core.append_column(name, pa.Array.from_pandas(table[name]))
     with replacing(path) as temporary:
+        parts = _parts(table)
+        first = next(parts)
         # bytes of like weight side by side: half the size, where values have the precision of float32
-        floats = [name for name in core.column_names if pa.types.is_float64(core.schema.field(name).type)]
-        others = [name for name in core.column_names if name not in floats]
-        pq.write_table(
-            core.replace_schema_metadata(None),
+        floats = [name for name in first.column_names if pa.types.is_float64(first.schema.field(name).type)]
+        others = [name for name in first.column_names if name not in floats]
+        with pq.ParquetWriter(
             temporary,
+            first.schema,
             compression="zstd",
             compression_level=9,
             use_dictionary=others,
             use_byte_stream_split=floats,
-        )
+        ) as writer:
+            for part in itertools.chain([first], parts):
+                writer.write_table(part)
+
+
+def _parts(table: pd.DataFrame) -> Iterator[pa.Table]:
+    """Yield score rows as Arrow holds them, so many that they are one row group; of categories the text is written."""
+    # through Arrow by hand: the frame's own metadata names library versions and has no place in the bytes
+    names = [*SCORE_COLUMNS, *(name for name in table.columns if name not in SCORE_COLUMNS)]
+    # a column of objects has the type that suits all of its values
+    objects = [name for name in names[len(SCORE_COLUMNS) :] if table[name].dtype == object]
+    types = SCORE_COLUMNS | {name: pa.Array.from_pandas(table[name]).type for name in objects}
+    for start in range(0, max(1, len(table)), _ROW_GROUP):
+        part = table.iloc[start : start + _ROW_GROUP]
+        yield pa.table({name: _arrow(part[name], types.get(name)) for name in names})
+
+
+def _arrow(column: pd.Series[Any], kind: pa.DataType | None) -> pa.Array:
+    """Convert a column to an Arrow type, by default to that of its values."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = pa.array(column.cat.categories, kind or pa.large_string())
+        codes = column.cat.codes.to_numpy()
+        return values.take(pa.array(codes, mask=codes < 0))
+    array = pa.Array.from_pandas(column)
+    return array.cast(kind) if kind and array.type != kind else array
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -215,13 +239,22 @@ def read_scores(path: Path) -> pd.DataFrame:
         InputError: there is no such file, or it lacks a score column.
         CorruptError: it is not readable as Parquet.
     """
+    table: pd.DataFrame = read_arrow(path).to_pandas()
+    return table
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Read what `write_scores` wrote, as Arrow holds it; raises as `read_scores`."""
     if not path.is_file():
         raise InputError(f"scores file {path} does not exist")
     try:
-        table: pd.DataFrame = pq.read_table(path).to_pandas()
+        # one thread: of the small files of a run there are thousands
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
+        names = table.column_names
     except Exception as error:
         # readers raise whatever damaged bytes make them raise, UnicodeDecodeError for the name of a column
         raise CorruptError(f"scores file {path} is damaged: {short(' '.join(str(error).split()))}") from error
-    if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
+    if missing := [name for name in SCORE_COLUMNS if name not in names]:
         raise InputError(f"scores file {path} has no column {quoted(missing[0])}; it needs {', '.join(SCORE_COLUMNS)}")
     return table

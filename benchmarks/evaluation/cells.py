@@ -166,27 +166,28 @@ def _fits(
 ) -> Iterator[tuple[tuple[str, str, int, str], _Images, list[tuple[str, _Images]]]]:
     """Yield each fit under each perturbation: its scores of the reals, and of the forgeries of each generator."""
     units = units_of_images(test)
-    names, codes = {}, []
     # external photos and sources belong to their own forgeries alone; the real photos of the run to all its generators
-    foreign = test["source"].where(
-        test["source"].str.startswith(OWN_REALS), ""
-    )  # photos that have forgeries of their own
-    keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
-    for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():
-        # categories become numbers in sorted order; "" sorts before every name, so reals come before forgeries
-        number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
-        names[column] = list(known)
-        codes.append(number)
+    foreign = test["source"].str.startswith(OWN_REALS).to_numpy(dtype=bool)
+    names: dict[str, list[object]] = {}
+    key = np.zeros(len(test), np.int64)
+    for column in ("detector", "trained_on", "seed", "perturbation", "source", "generator"):
+        # numbers in the order of names; "" sorts before every name, so reals come before forgeries
+        values_of = test[column].astype("category").array
+        number, known = values_of.codes, list(values_of.categories)
+        if column == "source":
+            number, known = np.where(foreign, number.astype(np.int64) + 1, 0), ["", *known]
+        names[column] = known
+        # mixed-radix number of all columns: a few names each
+        key = key * len(known) + number
     # one sort by fit, then by generator; each run of equal keys is one set of images
-    # lexsort takes the most significant key last
-    order = np.lexsort(codes[::-1])
-    key = np.stack([code[order] for code in codes], axis=1)
-    # a run begins where any key differs from that of the row before; [rows, keys] compared by rows
-    starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.empty(0, np.intp)
+    sizes = [len(known) for known in names.values()]
     fit, real = None, None
     forged: list[tuple[str, _Images]] = []
     for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
-        rows, position = order[start:end], key[start]
+        rows, position = order[start:end], np.array(np.unravel_index(key[start], sizes))
         # next fit: hand over the last one, if it has both classes
         if fit is not None and (position[:-1] != fit).any():
             if real is not None and forged:
@@ -213,22 +214,24 @@ def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, st
 def units_of_images(test: pd.DataFrame) -> Ints:
     """Number identities, or images where the identity is unknown; forgeries of two seeds are two images."""
     forged = test["generator"].to_numpy() != ""
-    parts = [
-        pd.factorize(test[column], use_na_sentinel=False)[0].astype(np.int64)
-        for column in ("generator", "source", "sample_id")
-    ]
-    # a real photo is the same image in every seed (0), a forgery of another seed another image
-    parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
     # mixed-radix number of the columns, factorized after each step so that it cannot overflow
-    image = parts[0]
-    for part in parts[1:]:
+    image = np.zeros(len(test), np.int64)
+    for column in ("generator", "source", "sample_id", "seed"):
+        part = pd.factorize(test[column], use_na_sentinel=False)[0].astype(np.int64)
+        if (
+            column == "seed"
+        ):  # a real photo is the same image in every seed (0), a forgery of another seed another image
+            part = np.where(forged, part + 1, 0)
         # number of the pair (image, part): distinct pairs give distinct numbers, made dense again at once
         image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
+    people = test["identity"].astype("category").array
     # an empty name is no identity: such rows would otherwise count as one person with many images
-    who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
-    person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
+    known = people.codes >= 0
+    if "" in people.categories:
+        known &= people.codes != people.categories.get_loc("")
     # people are numbered after all images, so that no person shares a number with an image
-    return np.where(person >= 0, image.max(initial=0) + 1 + person, image).astype(np.intp)
+    image[known] = image.max(initial=0) + 1 + pd.factorize(people.codes[known])[0]
+    return image
 
 
 def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:

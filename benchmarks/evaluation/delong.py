@@ -193,13 +193,15 @@ def auc_intervals(
     groups: ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    parts: Components | None = None,
 ) -> list[Interval]:
-    """Compute `auc_interval` at several levels at once."""
+    """Compute `auc_interval` at several levels at once; with `parts`, where its components are computed already."""
     forged, scores = check_scores(label, score)
     # identities as integers, and rows of both classes that share one as one unit
     units = units_of(forged, codes(groups, forged.size))
     m = int(np.count_nonzero(forged))
-    parts = components(forged, scores) if min(m, forged.size - m) > 1 else None
+    if parts is None and min(m, forged.size - m) > 1:
+        parts = components(forged, scores)
     method = choose_interval(
         forged.size - m,
         m,

@@ -34,6 +34,7 @@ from forge.core.errors import BenchError, InputError, short
 
 # resamples of every bootstrap here: percentiles of the ends of 95 % intervals then lie 50 values inside
 RESAMPLES = 2000
+_COMPARED = ["detector", "trained_on", "seed", "generator", "label", "sample_id", "identity", "score"]
 
 
 def evaluate(
@@ -104,8 +105,8 @@ class _Names:
 
     @classmethod
     def of(cls, column: pd.Series[str]) -> _Names:
-        code, names = pd.factorize(column, sort=True)
-        return cls(code, [str(name) for name in names])
+        values = column.astype("category").array
+        return cls(values.codes, [str(name) for name in values.categories])
 
     def equal(self, rows: Ints, name: str) -> Bools:
         """Return which of the rows have a name."""
@@ -120,7 +121,7 @@ class _Names:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns of score rows, [n]; `foreign`: photos that have forgeries of their own."""
+    """Columns of score rows, [n]; `foreign`: photos that have forgeries of their own; `person`: place in `people`."""
 
     split: _Names
     perturbation: _Names
@@ -130,10 +131,12 @@ class _Columns:
     label: Ints
     score: Floats
     probability: Floats
-    person: NDArray[np.object_]
+    person: Ints
+    people: NDArray[np.object_]
 
     @classmethod
     def of(cls, scores: pd.DataFrame) -> _Columns:
+        person, people = _people(scores)
         return cls(
             split=_Names.of(scores["split"]),
             perturbation=_Names.of(scores["perturbation"]),
@@ -143,7 +146,8 @@ class _Columns:
             label=scores["label"].to_numpy(copy=True),
             score=scores["score"].to_numpy(),
             probability=scores["probability"].to_numpy(),
-            person=identities(scores),
+            person=person,
+            people=people,
         )
 
     def scores(self, rows: Ints, perturbation: str, threshold: float) -> TestScores:
@@ -153,7 +157,7 @@ class _Columns:
             self.score[rows],
             self.probability[rows],
             threshold,
-            self.person[rows],
+            self.people[self.person[rows]],
             perturbation,
             resamples=RESAMPLES,
         )
@@ -161,16 +165,20 @@ class _Columns:
 
 def fits_of(scores: pd.DataFrame) -> list[tuple[tuple[str, str, int], Ints]]:
     """Return detector, training and seed of every fit, sorted, and the positions of its rows."""
-    rows_of: dict[Any, Any] = scores.groupby(["detector", "trained_on", "seed"]).indices
-    fits = [((str(key[0]), str(key[1]), int(key[2])), np.asarray(rows)) for key, rows in rows_of.items()]
-    return sorted(fits, key=lambda fit: fit[0])
+    detector, training = _Names.of(scores["detector"]), _Names.of(scores["trained_on"])
+    seed, seeds = pd.factorize(scores["seed"])
+    fit = (detector.code.astype(np.int64) * len(training.names) + training.code) * len(seeds) + seed
+    order = np.argsort(fit, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(fit[order])) + 1) if len(order) else []
+    first = [rows[0] for rows in parts]
+    names = [(detector.names[detector.code[i]], training.names[training.code[i]], int(seeds[seed[i]])) for i in first]
+    return sorted(zip(names, parts, strict=True), key=lambda pair: pair[0])
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of tests that means over generators include: without snapshots, external pairs and sources."""
-    return scores[
-        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(OWN_REALS)
-    ]
+    beside = scores["generator"].isin(TestGrid.of_scores(scores).beside) | scores["source"].str.startswith(OWN_REALS)
+    return scores[~beside] if beside.any() else scores
 
 
 def threshold_of(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
@@ -201,8 +209,14 @@ def threshold_of(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
 
 def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
     """Return the person of each row, None where unknown (such a row counts as its own person)."""
-    column = rows["identity"]
-    return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
+    person, people = _people(rows)
+    return np.asarray(people[person])
+
+
+def _people(rows: pd.DataFrame) -> tuple[Ints, NDArray[np.object_]]:
+    """Return the place of the person of each row among the people of all rows; the last is None."""
+    values = rows["identity"].astype("category").array.remove_unused_categories()
+    return values.codes, np.array([*(name or None for name in values.categories), None], dtype=object)
 
 
 def _cell(
@@ -257,21 +271,20 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     train_sets = {text: TrainSet.parse(str(text)) for text in scores["trained_on"].unique()}
     left_out = [text for text, of in train_sets.items() if of.variant == SHUFFLED or of.choice is not None]
     usual = ~scores["trained_on"].isin(left_out)
-    test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
+    test = scores.loc[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual, _COMPARED]
+    # reals scored by fits of each training and seed: paired tests need the same images for every detector
+    real = (test["label"] == 0).to_numpy()
+    reals = test[["trained_on", "seed"]][real].groupby(["trained_on", "seed"]).indices
     differences: list[tuple[tuple[str, str, int], str, str, means.Mean]] = []
-    for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
+    places = [np.flatnonzero(of_class) for of_class in (real, ~real)]
+    keys = ["trained_on", "generator", "seed"]
+    forgeries: dict[Any, Any] = test[keys][~real].groupby(keys).indices
+    for group, forged in sorted(forgeries.items()):
         trained_on, tested_on, seed = map(str, group)
-        # reals scored by fits of this training and seed: paired tests need the same images for every detector
-        real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
-        both = pd.concat([test[real], forged])
-        # rows: images, columns: detectors; both keys, since a real and a forged image may have one id
-        wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
-        wide = wide.dropna(axis=1)  # a detector that was not scored on these forgeries has no test
-        label = wide.index.get_level_values("label").to_numpy()
-        # the identity of each image in the order of `wide`
-        people = both.drop_duplicates(["label", "sample_id"]).set_index(["label", "sample_id"]).loc[wide.index]
-        names = sorted(map(str, wide.columns))
-        estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
+        rows = [places[0][reals.get((trained_on, int(seed)), [])], places[1][forged]]
+        label, of_detectors, people = _aligned(test.iloc[np.concatenate(rows)])
+        names = sorted(of_detectors)
+        estimates = _estimates(label, [of_detectors[name] for name in names], people)
         for i, j in itertools.combinations(range(len(names)), 2):
             # [1, -1]: AUC of a minus AUC of b, with their covariance over shared images
             difference = means.combine(estimates.of([i, j]), [1, -1])
@@ -294,6 +307,27 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
         )
         for ((trained_on, tested_on, seed), a, b, paired), p in zip(differences, adjusted, strict=True)
     ]
+
+
+def _aligned(rows: pd.DataFrame) -> tuple[Ints, dict[str, Floats], NDArray[np.object_]]:
+    """Return label and person of each image, sorted by label and id, and the scores of each detector that has all.
+
+    Raises:
+        InputError: a detector has two scores of one image.
+    """
+    detector, ids = _Names.of(rows["detector"]), rows["sample_id"].astype("category").array
+    # both, since a real and a forged image may have one id
+    key = rows["label"].to_numpy().astype(np.int64) * len(ids.categories) + ids.codes
+    images, first, place = np.unique(key, return_index=True, return_inverse=True)
+    wide = np.full((len(detector.names), images.size), np.nan)
+    wide[detector.code, place] = rows["score"].to_numpy()
+    if np.unique(detector.code * np.int64(images.size) + place).size < len(rows):
+        raise InputError(
+            f"a detector trained on {rows['trained_on'].iloc[0]} has two scores of one image; score these images again"
+        )
+    # a detector that was not scored on these forgeries has no test
+    scored = {name: wide[i] for i, name in enumerate(detector.names) if not np.isnan(wide[i]).any()}
+    return images // len(ids.categories), scored, identities(rows.iloc[first])
 
 
 def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> means.Estimates:

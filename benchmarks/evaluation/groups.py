@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -105,11 +105,17 @@ class _Rows(NamedTuple):
             score=test["score"].to_numpy(),
             called=np.zeros(len(test), bool),
             person=units_of_images(test),
-            image=pd.factorize(test["sample_id"])[0],
-            group={
-                name: pd.Index(values).get_indexer(pd.Index(test[name].astype(str))) for name, values in columns.items()
-            },
+            image=np.asarray(test["sample_id"].astype("category").cat.codes),
+            group={name: _places(test[name], values) for name, values in columns.items()},
         )
+
+
+def _places(column: pd.Series[Any], values: Sequence[str]) -> Ints:
+    """Return the place of each label among the values, -1: none of them; in a byte each."""
+    labels = column.astype("category").array
+    # -1, of what is absent, takes the last place
+    places = np.append(pd.Index(values).get_indexer(pd.Index(labels.categories.astype(str))), -1)
+    return np.asarray(places.astype(np.int8)[labels.codes])
 
 
 Pairs = Sequence[tuple[Ints, Ints]]  # of each test set the places of its real and of its forged rows

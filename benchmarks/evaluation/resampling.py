@@ -125,6 +125,8 @@ def codes(groups: ArrayLike | None, rows: int) -> Ints:
         raise InputError(f"groups must name one identity per row, shape ({rows},), got shape {names.shape}")
     if names.dtype.kind in "iu":
         return names.astype(np.intp)
+    if names.tolist().count(None) == rows:  # nobody is known
+        return -1 - np.arange(rows)
     known: dict[Any, int] = {}
     unnamed = 0
     codes = np.empty(rows, np.intp)

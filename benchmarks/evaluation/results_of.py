@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from benchmarks.evaluation.localisation import localised, read_rows, write_rows
 from benchmarks.evaluation.metrics import facts_of, load_metrics
 from benchmarks.evaluation.security import is_attack, security_points, with_unchanged
 from benchmarks.protocol import PAIRED_PREFIX, Protocol
-from detect.scoring import read_scores, rounded, write_scores
+from detect.score_rows import compact, read_compact
+from detect.scoring import rounded, write_scores
 from forge.core.errors import BenchWarning
-
-_AT_ONCE = 1000  # files of score rows
 
 
 def joined(files: Sequence[Path], out: Path) -> pd.DataFrame:
@@ -32,15 +31,9 @@ def joined(files: Sequence[Path], out: Path) -> pd.DataFrame:
         out: the folder.
     """
     # rounded before they are measured: the published rows give the published numbers exactly
-    rows = rounded(pd.concat(_joined(files), ignore_index=True))
+    rows = rounded(read_compact(files))
     write_scores(rows, out / "scores.parquet")
     return rows
-
-
-def _joined(files: Sequence[Path]) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a thousand files after the other: a table takes 30 kB even where it has few rows."""
-    for start in range(0, len(files), _AT_ONCE):
-        yield pd.concat([read_scores(file) for file in files[start : start + _AT_ONCE]], ignore_index=True)
 
 
 def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol | None = None) -> dict[str, Any]:
@@ -51,7 +44,10 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
         more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
         protocol: version and families; by default this version's.
     """
-    whole, rows = with_unchanged(rows, protocol), rows[~is_attack(rows)]  # audits and groups are of honest images
+    rows = compact(rows)
+    whole, attacked = with_unchanged(rows, protocol), is_attack(rows)
+    if attacked.any():  # audits and groups are of honest images
+        rows = rows[~attacked]
     main, paired = grid(rows), rows[rows["source"].str.startswith(PAIRED_PREFIX)]
     failed: dict[str, str] = {}
     cells = evaluate(whole, load_metrics(more), failed=failed, protocol=protocol)

@@ -20,7 +20,7 @@ from benchmarks.evaluation.run_facts import DetectorFacts
 from benchmarks.evaluation.thresholds import with_thresholds
 from benchmarks.protocol import Protocol
 from benchmarks.report.run_report import RunReport
-from detect.scoring import read_scores
+from detect.score_rows import read_compact, stacked
 from forge.core.errors import InputError
 
 MASKS = "masks.parquet"  # file of the rows of localisers in a report
@@ -100,8 +100,8 @@ def _shortcuts(reports: Sequence[RunReport]) -> tuple[str, ...]:
 def scores_of(report: RunReport) -> pd.DataFrame:
     """Return the score rows of a report, and those submitted to it."""
     # Submitted rows are read with each ranking: a removed file takes its detector out again.
-    others = map(read_scores, sorted(submitted(report.folder).glob("*.parquet")))
-    return pd.concat([report.scores, *others], ignore_index=True)
+    others = [read_compact([file]) for file in sorted(submitted(report.folder).glob("*.parquet"))]
+    return stacked([report.scores, *others])
 
 
 def submitted(folder: Path) -> Path:

@@ -153,11 +153,11 @@ class RunReport:
         Args:
             archive: the file; None: beside the report.
         """
-        from benchmarks.report.score_layout import read_report_scores  # imports pandas
+        from benchmarks.report.score_layout import read_compact_scores  # imports pandas
 
         names = (name for name in data_files(self.folder) if name.startswith("scores"))
         self.check(*names, note=False)  # noted once, when results.json was read
-        return read_report_scores(self.folder, archive)
+        return read_compact_scores(self.folder, archive)
 
     @property
     def has_scores(self) -> bool:

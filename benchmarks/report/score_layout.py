@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.report.digests import data_files
 from benchmarks.report.score_archive import RECORD, archived
 from benchmarks.report.score_files import decoded
+from detect.score_rows import compact, read_compact
 from detect.scoring import read_scores
 
 TABLE, FILES = "scores.parquet", "scores"
@@ -43,6 +44,13 @@ def read_report_scores(folder: Path, archive: Path | None = None) -> pd.DataFram
         return decoded(archived(folder, archive), folder / RECORD)
     files = {file.stem: file.read_bytes() for file in sorted((folder / FILES).glob("*.parquet"))}
     return decoded(files, folder / FILES)
+
+
+def read_compact_scores(folder: Path, archive: Path | None = None) -> pd.DataFrame:
+    """Read the scores of a report as a compact table; arguments and errors are those of `read_report_scores`."""
+    if layout_of(folder) == "table":
+        return read_compact([folder / TABLE])  # text of a large file is never held as such
+    return compact(read_report_scores(folder, archive))
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

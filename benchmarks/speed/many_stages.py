@@ -72,7 +72,7 @@ def many_stages(seeds: int = SEEDS) -> list[Figure]:
         seeds: of `faces64-quick` with seven detectors more: about 1,060 stages each.
     """
     settings = settings_of(seeds)  # here: checking them imports torch, which the processes below do without
-    count, planning, scheduling, peak = _apart(schedule_all, settings)
+    count, planning, scheduling, peak = apart(schedule_all, settings)
     figures = [
         _figure(
             f"planning {count:,} stages", planning, f"faces64-quick, {len(settings.detectors)} detectors, {seeds} seeds"
@@ -81,9 +81,9 @@ def many_stages(seeds: int = SEEDS) -> list[Figure]:
         Figure("… memory of both", peak, "MB", "highest, of the process"),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        _apart(fill, settings, Path(folder))
-        finding, peak = _apart(find_all, settings, Path(folder))
-        forecasting = _apart(forecast_all, settings, Path(folder))
+        apart(fill, settings, Path(folder))
+        finding, peak = apart(find_all, settings, Path(folder))
+        forecasting = apart(forecast_all, settings, Path(folder))
     how = f"planned, each result read and compared with its digests: manifest and {RESULT_BYTES / 1000:.0f} kB"
     return [
         *figures,
@@ -178,7 +178,7 @@ class _Idle(Engine):
         pass
 
 
-def _apart(call: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> _R:
+def apart(call: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> _R:
     """Call a function of this module in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(call, *arguments, **named).result()

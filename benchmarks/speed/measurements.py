@@ -19,6 +19,7 @@ from benchmarks.speed.clusters import clusters
 from benchmarks.speed.detectors import families, networks, perturbations
 from benchmarks.speed.diffusion import flow_training
 from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
+from benchmarks.speed.many_images import many_images
 from benchmarks.speed.many_stages import many_stages
 from benchmarks.speed.reports import reports
 from benchmarks.speed.serving import serving
@@ -149,8 +150,8 @@ def measures(photos: str | None) -> list[Figure]:
 
 
 def scale(photos: str | None) -> list[Figure]:
-    """A plan of 100,000 stages, what surrounds stages in a pool, and suites on simulated clusters."""
-    return [*many_stages(), *workers(), *clusters()]
+    """A plan of 100,000 stages, a million images, what surrounds stages in a pool, and suites on simulated clusters."""
+    return [*many_stages(), *many_images(), *workers(), *clusters()]
 
 
 # Each takes the source of photos, whether it uses it or not, so that they are called alike.

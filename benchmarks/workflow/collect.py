@@ -56,7 +56,7 @@ from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.store import read_manifest
 from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
-from detect.scoring import read_scores
+from detect.score_rows import read_compact
 from forge.core.files import read_json
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import cut_grid
@@ -80,7 +80,7 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     """
     collected = _Collected(report, job)
     results = collected.results()
-    scores = read_scores(job.path(report.evaluation) / "scores.parquet")
+    scores = read_compact([job.path(report.evaluation) / "scores.parquet"])
     # `ranked` and the page use the same cells, computed from the same score rows that are published beside them: what
     # `bench reproduce` computes again from those rows is identical.
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))

@@ -5,14 +5,20 @@ Pure functions of rows of scores.parquet.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.audits import LEVEL
-from benchmarks.evaluation.evaluate import identities
+from benchmarks.evaluation.evaluate import fits_of, identities
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
+from benchmarks.evaluation.roc import Ints
 from benchmarks.protocol import (
     CLEAN,
     CONTROL_DETECTORS,
@@ -62,14 +68,15 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
     reveals. The level is divided by the number of means (Bonferroni), so that a control at chance fails as rarely as
     by one interval.
     """
-    groups = _chance_groups(test[test["detector"] == detector], protocol)
+    rows = test[test["detector"] == detector]
+    groups = _chance_groups(rows, protocol)
     if not groups:
         # no finding and no pass: a suite without the control must not look as if it had passed
         return Finding(audit=audit, passed=None, sentence=f"Not run: the suite has no detector {detector!r}.")
     tests = sum(map(len, groups.values()))
     # Bonferroni over the means: all of them cover 0.5 together with probability LEVEL
     level = 1 - (1 - LEVEL) / len(groups)
-    mean_by_group = {name: mean_auc(cells, level=level) for name, cells in groups.items()}
+    mean_by_group = {name: mean_auc(rows, cells, level=level) for name, cells in groups.items()}
     caught = {name: mean for name, mean in mean_by_group.items() if not mean.low <= 0.5 <= mean.high}
     if len(groups) == 1:
         (mean,) = mean_by_group.values()
@@ -89,35 +96,47 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
     return Finding(audit=audit, passed=not caught, sentence=sentence, numbers=_numbers(mean))
 
 
-def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.DataFrame]]:
-    """Map condition and generator to test sets of a control; by protocol 1 all clean tests of plain trainings."""
+def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[Ints]]:
+    """Map condition and generator to places of test sets of a control; by protocol 1 all clean tests of plain fits."""
     grid = TestGrid.of_scores(rows, protocol) if len(rows) else TestGrid(frozenset())
-    groups: dict[str, list[pd.DataFrame]] = {}
-    for (trained_on, _, perturbation), fit in rows.groupby(["trained_on", "seed", "perturbation"], sort=True):
+    groups: dict[str, list[Ints]] = {}
+    for (trained_on, _, perturbation), fit in _places(rows, ["trained_on", "seed", "perturbation"]):
         train_set = TrainSet.parse(str(trained_on))
         # shuffled labels have a control of their own, `_shuffled`
         if train_set.variant == SHUFFLED:
             continue
         if protocol.version == 1 and (train_set.variant or perturbation != CLEAN):
             continue
-        for pair in _pairs(fit):
-            generator = str(pair["generator"].max())  # reals have an empty one
+        for generator, pair in _pairs(rows, fit):
             condition = condition_of(train_set, generator, str(perturbation), grid)
             name = "all tests" if protocol.version == 1 else f"{condition} on {generator}"
             groups.setdefault(name, []).append(pair)
     return groups
 
 
-def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the test sets of one fit: the forgeries of each generator with all reals, or with their own sources."""
-    real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
-    sources = real["source"].str.startswith(PAIRED_PREFIX)
-    pairs = []
-    for name, part in forged.groupby("generator", sort=True):
-        matching = real[real["source"] == name] if str(name).startswith(PAIRED_PREFIX) else real[~sources]
-        if len(matching):
-            pairs.append(pd.concat([matching, part]))
-    return pairs
+def _places(rows: pd.DataFrame, names: list[str]) -> list[tuple[Any, Ints]]:
+    """Return the values of some columns, sorted, and the places of their rows: tables of many images copy slowly."""
+    places: dict[Any, Any] = rows.groupby(names).indices
+    return sorted(places.items())
+
+
+def _pairs(rows: pd.DataFrame, fit: Ints) -> Iterator[tuple[str, Ints]]:
+    """Yield the test sets of one fit: the forgeries of each generator with all reals, or with their own sources.
+
+    Args:
+        rows: of all fits.
+        fit: places of its rows.
+    """
+    of = rows[["generator", "source"]].iloc[fit]
+    real = (of["generator"] == "").to_numpy(dtype=bool)
+    sources = of["source"].str.startswith(PAIRED_PREFIX).to_numpy(dtype=bool)
+    for name, part in _places(of, ["generator"]):
+        generator = str(name)
+        if not generator:
+            continue
+        own = (of["source"] == generator).to_numpy(dtype=bool) if generator.startswith(PAIRED_PREFIX) else ~sources
+        if (matching := fit[real & own]).size:
+            yield generator, np.concatenate([matching, fit[part]])
 
 
 def _shuffled(test: pd.DataFrame) -> Finding:
@@ -127,8 +146,8 @@ def _shuffled(test: pd.DataFrame) -> Finding:
         return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
     # the same digest-based bits as in the fit: predictable only where images or people of the test were in the training
     rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
-    fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
-    mean = mean_auc(fits, level=LEVEL)
+    fits = [fit for _, fit in _places(rows, ["detector", "trained_on", "seed"])]
+    mean = mean_auc(rows, fits, level=LEVEL)
     passed, shown = mean.low <= 0.5 <= mean.high, _shown(mean)
     sentence = (
         f"Detectors trained on random labels do not predict those of test images: {shown} over {len(fits)} fits."
@@ -171,11 +190,11 @@ def _halves(test: pd.DataFrame) -> Finding:
 def _direction(test: pd.DataFrame) -> Finding:
     """Test that no detector lies below 0.5 on a generator of its training: that is a sign error of its scores."""
     turned = []
-    for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
-        seen = TrainSet.parse(str(trained_on)).generators
-        pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
+    for (detector, trained_on), fits in itertools.groupby(fits_of(test), key=lambda fit: fit[0][:2]):
         # seen generators only: below 0.5 on unseen ones is a finding about them, no error of sign
-        if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
+        seen = TrainSet.parse(trained_on).generators
+        pairs = [pair for _, fit in fits for generator, pair in _pairs(test, fit) if generator in seen]
+        if detector != RANDOM and pairs and mean_auc(test, pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")
     sentence = (
         "No detector scores forgeries it was trained on as more real than real images."
@@ -223,9 +242,9 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
                 continue
             good.append(str(detector))
             # seed by seed: fits of two seeds are two detectors, whose scores have different scales
-            tests = [part for _, part in rows.groupby("seed", sort=True)]
+            tests = [part for _, part in _places(rows, ["seed"])]
             # the whole interval below 0.5, at 99.9 %
-            if mean_auc(tests, level=LEVEL).high < 0.5:
+            if mean_auc(rows, tests, level=LEVEL).high < 0.5:
                 below.append(str(detector))
         # one good detector that ranks the pair the right way is enough to clear it
         if good and below == good:
@@ -239,10 +258,13 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
 
 def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
     """Return whether a fit reaches an AUC of 0.7 on the generators it was trained on."""
-    real = fit[fit["generator"] == ""]
+    real, seeds = (fit["generator"] == "").to_numpy(dtype=bool), fit["seed"].to_numpy()
     # generators of its training: on others a low AUC says nothing of its direction
-    forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
-    if real.empty or forged.empty:
+    forged = fit["generator"].isin(TrainSet.parse(trained_on).generators).to_numpy(dtype=bool)
+    if not real.any() or not forged.any():
         return False
-    tests = [pd.concat([real[real["seed"] == seed], part]) for seed, part in forged.groupby("seed", sort=True)]
-    return mean_auc(tests, level=LEVEL).value >= GOOD
+    tests = [
+        np.concatenate([np.flatnonzero(of_class & (seeds == seed)) for of_class in (real, forged)])
+        for seed in np.unique(seeds[forged])
+    ]
+    return mean_auc(fit, tests, level=LEVEL).value >= GOOD
