@@ -18,6 +18,8 @@ from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.report.sections import SECTIONS
+from benchmarks.zoo.cards import mega
+from benchmarks.zoo.members import EMPTY, Member, members
 from detect.attacks.registry import ATTACKS
 from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 from detect.detectors.registry import DETECTORS
@@ -29,12 +31,12 @@ from forge.quality import QUALITY
 
 CATEGORIES = (
     *("generators", "detectors", "attacks", "metrics", "sections", "perturbations", "sources", "layouts", "suites"),
-    "runs",
+    *("runs", "zoo"),
 )
 
 
 def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
-    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, or runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, runs, or zoo."""
     if category not in CATEGORIES:
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)
@@ -45,14 +47,17 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
         return
     # A sentence instead of a table without rows; as JSON it is an empty list.
     if not rows:
-        print(f"no {category} yet")
+        print(f"no {category} yet" if category != "zoo" else f"the zoo has no members yet; {EMPTY}")
         return
     if category == "detectors":
         _print_detectors(rows)
         return
 
     # "1 run", not "1 runs"
-    table = Table(title=f"{len(rows)} {category if len(rows) > 1 else category[:-1]}", title_justify="left")
+    title = f"{len(rows)} {category if len(rows) > 1 else category[:-1]}"
+    if category == "zoo":
+        title = f"{len(rows)} members of the zoo"
+    table = Table(title=title, title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -63,6 +68,8 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
 def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
     if category == "runs":
         return _runs(reports)
+    if category == "zoo":
+        return [_member(member) for member in members().values()]
     if category == "suites":
         return _suites()
     if category == "metrics":
@@ -116,6 +123,23 @@ def _entry(category: str, name: str) -> dict[str, Any]:
         budget = "grey levels" if implementation.budget == "levels" else "none"
         return {"name": name, "what": summary, "asks for": implementation.access, "budget": budget}
     return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}
+
+
+def _member(member: Member) -> dict[str, Any]:
+    card = member.card
+    distance = [f"{value:.1f}" for value in card.sliced_wasserstein or ()]
+    primary = next(iter(card.auc.items()), None)
+    return {
+        "name": member.name,
+        "what": card.role if card.role == "detector" else f"{card.role} ({card.family})",
+        "pixels": card.resolution,
+        "trained on": card.trained_on,
+        "thousand images": "" if card.kimg is None else f"{card.kimg:g}",
+        "sliced Wasserstein x 1000 (reference)": f"{distance[0]} ({distance[1]})" if distance else "",
+        "AUC": f"{primary[1]:.3f} {primary[0]}" if primary else "",
+        "size": mega(member.bytes),
+        "folder": str(member.folder),
+    }
 
 
 def _suites() -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from benchmarks.experiment.names import base_name
 from benchmarks.workflow.stage import Job
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.gather import Gather
+from benchmarks.workflow.stages.generator import GeneratorStage
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.tamper import Tamper
-from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
 from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.store import Manifest
@@ -137,7 +137,7 @@ def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
 
 
-def _race(training: Train) -> dict[str, Any]:
+def _race(training: GeneratorStage) -> dict[str, Any]:
     """Return what the generator of an arms race goes on from, and against what."""
     if not isinstance(training, Tune):
         return {}

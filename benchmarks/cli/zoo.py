@@ -1,0 +1,148 @@
+"""`bench zoo`: publish generators and detectors of a run, and add those of others."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cli.pictures import generator_of_run
+from benchmarks.evaluation.results import Results
+from benchmarks.experiment.names import base_name
+from benchmarks.experiment.request import command_of
+from benchmarks.report.run_report import RunReport
+from benchmarks.terminal import observer_for
+from benchmarks.workflow.stage import Call
+from benchmarks.workflow.store import read_manifest
+from benchmarks.zoo import archive as archives
+from benchmarks.zoo.cards import mega
+from benchmarks.zoo.members import Member, user_folder
+from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator
+from forge.core.compute import choose_device, tune_allocator
+from forge.core.errors import InputError, UnknownNameError
+from forge.faces.faceset import FaceSet
+from forge.faces.sources import SOURCES
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.visualize import training_folder
+from forge.quality.measure import Quality
+from forge.quality.sets import Ask, measure_floor
+
+
+def publish(
+    run: str,
+    names: list[str],
+    out: Path | None,
+    name: str | None,
+    archive: Path | None,
+    trained_on: str | None,
+    n: int,
+    largest: float,
+    show_real: bool,
+    store: Path,
+    reports: Path,
+    device: str,
+) -> None:
+    """Write members of the zoo: half-precision weights, samples, quality beside its reference, and a card."""
+    tune_allocator()
+    if archive is not None:
+        archives.check_ending(archive)
+    if name is not None and len(names) > 1:
+        raise InputError(f"--name names one member, and {len(names)} are published; leave it out, or name one")
+    report = RunReport.open(run, reports)
+    results = report.results
+    generators = {fact.name for fact in results.generators}
+    known = generators | {fact.name for fact in results.detectors}
+    for each in names:
+        if each not in known and base_name(each) not in generators:
+            raise UnknownNameError(f"generator or detector of run {report.name}", each, known)
+    folder = out or user_folder()
+    made, reference = [], None
+    for each in names:
+        if base_name(each) not in generators:
+            raise InputError(f"{each} is a detector")
+        trained, origin, real = _of_run(run, results, each, store, reports, show_real=show_real)
+        ask = Ask(n=n, device=choose_device(device))
+        with observer_for(quiet=False) as observer:
+            stage = Call("publish", each)
+            observer.started(stage)
+            # the same for all generators of the run
+            reference = reference or _reference(real, ask)
+            member = publish_generator(
+                trained,
+                folder / (name or default_name(each, trained.card.resolution)),
+                name=name or default_name(each, trained.card.resolution),
+                origin=origin,
+                measured=Measured(real, ask, reference),
+                largest_mb=largest,
+                on_progress=partial(observer.progressed, stage),
+            )
+        print(f"{member.folder}: {member.name}, {mega(member.bytes)}")
+        made.append(member)
+    if archive is not None:
+        archives.pack(made, archive)
+        print(f"{archive}: {len(made)} member{'s' * (len(made) > 1)}, {mega(archive.stat().st_size)}")
+    _print_next(made, in_zoo=out is None)
+
+
+def add(file: Path, replace: bool) -> None:
+    """Unpack an archive into your zoo."""
+    if not file.is_file():
+        raise InputError(f"there is no file {file}; give an archive that bench zoo publish --archive wrote")
+    new, there = archives.add(file, user_folder(), replace=replace)
+    for member in new:
+        print(f"{member.folder}: {member.name}, {mega(member.bytes)}")
+    for member in there:
+        print(f"{member.folder}: {member.name} was there already")
+    _print_next(new, in_zoo=True)
+
+
+def _print_next(members: list[Member], *, in_zoo: bool) -> None:
+    if not in_zoo:
+        print("next: bench zoo add ARCHIVE makes members of an archive ready to use")
+        return
+    for member in members[:1]:
+        use = (
+            f"bench run -g {member.name} -d npr"
+            if member.card.role == "generator"
+            else f"bench detect {member.name} PHOTO"
+        )
+        print(f"next: {use}")
+
+
+def _of_run(
+    run: str, results: Results, name: str, store: Path, reports: Path, *, show_real: bool
+) -> tuple[TrainedGenerator, Origin, FaceSet]:
+    """Open a generator of a run, say where it comes from, and open the real faces of the run."""
+    shown = generator_of_run(run, name, store=store, reports=reports)
+    if shown.faces is None:
+        raise InputError(
+            f"the real faces of {results.name}, beside which quality is measured, are not in {store}/; run it again: "
+            f"{results.command}"
+        )
+    trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
+    real = FaceSet.open(shown.faces)
+    numerics = read_manifest(training_folder(trained)).settings.get("numerics", {})
+    threads = numerics.get("threads")
+    origin = Origin(
+        rebuilding(results),
+        real.card.citation,
+        f"{trained.card.precision}" + (f", {threads} threads" if threads else ""),
+        show_real or results.data.shown,
+    )
+    return trained, origin, real
+
+
+def _reference(real: FaceSet, ask: Ask) -> Quality:
+    return measure_floor(real, ask)
+
+
+def rebuilding(results: Results) -> str:
+    """Return the command of a run without paths of the machine that made it: DIR stands for the photos."""
+    if results.request is None:  # an earlier version wrote it
+        return results.command
+    source = results.request.data
+    if source is not None and source not in SOURCES.names():
+        prefix, colon, _ = source.partition(":")
+        source = f"{prefix}:DIR" if colon and prefix in SOURCES.names() else "DIR"
+    changes: dict[str, Any] = {"data": source, "external": {}, "forged": {}, "name": results.name}
+    return command_of(results.request.model_copy(update=changes))
