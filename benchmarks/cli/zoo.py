@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from benchmarks.cli.pictures import generator_of_run
 from benchmarks.evaluation.results import Results
 from benchmarks.experiment.names import base_name
 from benchmarks.experiment.request import command_of
+from benchmarks.inference.check_faces import faces_for
+from benchmarks.inference.predictor import predictor_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import Call
-from benchmarks.workflow.store import read_manifest
+from benchmarks.workflow.store import Store, read_manifest
 from benchmarks.zoo import archive as archives
 from benchmarks.zoo.cards import mega
 from benchmarks.zoo.members import Member, user_folder
 from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator
+from benchmarks.zoo.publish_detector import publish_detector
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError, UnknownNameError
 from forge.faces.faceset import FaceSet
@@ -56,25 +60,36 @@ def publish(
         if each not in known and base_name(each) not in generators:
             raise UnknownNameError(f"generator or detector of run {report.name}", each, known)
     folder = out or user_folder()
-    made, reference = [], None
+    made: list[Member] = []
+    reference: Quality | None = None
+    ask = Ask(n=n, device=choose_device(device))
     for each in names:
-        if base_name(each) not in generators:
-            raise InputError(f"{each} is a detector")
-        trained, origin, real = _of_run(run, results, each, store, reports, show_real=show_real)
-        ask = Ask(n=n, device=choose_device(device))
-        with observer_for(quiet=False) as observer:
-            stage = Call("publish", each)
-            observer.started(stage)
-            # the same for all generators of the run
-            reference = reference or _reference(real, ask)
-            member = publish_generator(
-                trained,
-                folder / (name or default_name(each, trained.card.resolution)),
-                name=name or default_name(each, trained.card.resolution),
-                origin=origin,
-                measured=Measured(real, ask, reference),
+        called = name or default_name(each, results.data.resolution)
+        command = f"{rebuilding(results)} && bench zoo publish {results.name} {each} --name {called}"
+        if base_name(each) in generators:
+            trained, origin, real = _of_run(run, results, each, store, reports, command, show_real=show_real)
+            with observer_for(quiet=False) as observer:
+                call = Call("publish", each)
+                observer.started(call)
+                reference = reference or measure_floor(real, ask)  # the same for all generators of the run
+                member = publish_generator(
+                    trained,
+                    folder / called,
+                    name=called,
+                    origin=origin,
+                    measured=Measured(real, ask, reference),
+                    largest_mb=largest,
+                    on_progress=partial(observer.progressed, call),
+                )
+        else:
+            member = publish_detector(
+                predictor_of(run, each, trained_on, store, reports),
+                results,
+                folder / called,
+                name=called,
+                command=command + (f" --trained-on {shlex.quote(trained_on)}" if trained_on else ""),
+                images=faces_for(results, Store(store), results.data.resolution),
                 largest_mb=largest,
-                on_progress=partial(observer.progressed, stage),
             )
         print(f"{member.folder}: {member.name}, {mega(member.bytes)}")
         made.append(member)
@@ -110,7 +125,7 @@ def _print_next(members: list[Member], *, in_zoo: bool) -> None:
 
 
 def _of_run(
-    run: str, results: Results, name: str, store: Path, reports: Path, *, show_real: bool
+    run: str, results: Results, name: str, store: Path, reports: Path, command: str, *, show_real: bool
 ) -> tuple[TrainedGenerator, Origin, FaceSet]:
     """Open a generator of a run, say where it comes from, and open the real faces of the run."""
     shown = generator_of_run(run, name, store=store, reports=reports)
@@ -124,16 +139,12 @@ def _of_run(
     numerics = read_manifest(training_folder(trained)).settings.get("numerics", {})
     threads = numerics.get("threads")
     origin = Origin(
-        rebuilding(results),
+        command,
         real.card.citation,
         f"{trained.card.precision}" + (f", {threads} threads" if threads else ""),
         show_real or results.data.shown,
     )
     return trained, origin, real
-
-
-def _reference(real: FaceSet, ask: Ask) -> Quality:
-    return measure_floor(real, ask)
 
 
 def rebuilding(results: Results) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.evaluation.numbers import count, estimate
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.inference.predictor import Predictor, caution
 from benchmarks.protocol import CLEAN
+from benchmarks.zoo.members import PREFIX, ZooCard
 from detect.export.agreement import Agreement
 
 _CROPS = {
@@ -46,6 +47,60 @@ def model_card(
         f"## Citation\n\n{card.citation or '–'}" + (f"\n\nDeparts from it: {card.variant}." if card.variant else ""),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def detector_readme(predictor: Predictor, results: Results, member: ZooCard, change: Mapping[str, float | int]) -> str:
+    """Write the card of a published detector.
+
+    Args:
+        predictor: the detector.
+        results: of its run.
+        member: card of the member.
+        change: by half precision: `probability`, `verdicts`, and `images` that were compared, 0 of whole weights.
+    """
+    name, card = f"{PREFIX}{member.name}", predictor.trained.card
+    columns = "\n".join(
+        f"| {column} | {value:.3f} | {_COLUMN.get(column, '')} |" for column, value in member.auc.items()
+    )
+    changes = [f"{key} {card.settings[key]:g}" for key in _AUGMENTATIONS if card.settings.get(key)]
+    augmented = [f"augmentation in training, probability an image: {', '.join(changes) or 'none'}"]
+    same = "Weights are stored as they were fitted."
+    if change["images"]:
+        same = (
+            f"On {change['images']:,} test images the weights in half precision change a probability by at most "
+            f"{change['probability']:.2g}; {change['verdicts']} are called otherwise."
+        )
+    parts = [
+        f"# {name}",
+        f"Detector of forged faces: `bench detect {name} PHOTO`, or in a run `bench run -g dcgan -d {name}`, where it "
+        "is used as it is.",
+        f"A face is {_CROPS.get(predictor.crop, 'the square of 1.3 times its box')}. "
+        + " ".join(predictor.threshold.sentences()),
+        "## Training\n\n" + "\n".join(f"- {line}" for line in [*_training(predictor, results), *augmented]),
+        f"## Columns of its run\n\n| column | mean AUC | tests |\n|---|---:|---|\n{columns}"
+        if columns
+        else "## Columns of its run\n\nNone.",
+        "## Measured\n\n" + _measured(predictor, results),
+        f"## Half precision\n\n{same}",
+        "## Limits\n\n" + " ".join([caution(predictor), _CANNOT, *results.notes]),
+        "## Made again by\n\n    " + "\n    ".join(member.command.split(" && ")),
+        f"## Citation\n\n{card.citation or '–'}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_CANNOT = (
+    "Its answer is evidence on forgeries like those of its training, never proof about a person: it does not know other "
+    "generators, edits of parts of a photo, or photos that were handled otherwise than its real ones."
+)
+_AUGMENTATIONS = ("rescale", "blur", "noise", "jpeg")  # settings that are probabilities
+_COLUMN = {
+    "unseen": "the same method trained on all families but the tested one: what to expect of a new generator",
+    "wild": "the same, on images after chains of changes",
+    "seen": "generators of its training",
+    "robust": "generators of its training, after single changes",
+    "matrix": "the same method trained on one generator, tested on each other",
+}
 
 
 def _input(predictor: Predictor) -> str:

@@ -36,6 +36,18 @@ EMPTY = "bench zoo add FILE unpacks an archive, bench zoo publish RUN NAME makes
 Role = Literal["generator", "detector"]
 
 
+class DetectorUse(Settings):
+    """How a detector is used, as its run fixed it."""
+
+    threshold: float | None = Field(description="a photo is called forged from this score on; null: even odds")
+    rule: str = Field(description="how the threshold was chosen")
+    rates: tuple[tuple[str, int, int], ...] = Field(
+        description="test images of the run: class or generator, images called forged, images"
+    )
+    crop: Literal["none", "face", "ff++"] = Field(description="of the faces")
+    unseen: tuple[str, ...] = Field((), description="generators of the run that it was not trained on")
+
+
 class ZooCard(Settings):
     """What a member is, in numbers; stored as zoo.json."""
 
@@ -55,6 +67,7 @@ class ZooCard(Settings):
     rounding: float = Field(
         description="largest change by half precision: grey levels of 255 of a generator, probability of a detector"
     )
+    use: DetectorUse | None = Field(None, description="of a detector")
     command: str = Field(description="that trains it again")
     licence: str = Field(description="of the photos that it was trained on")
     citation: str = Field("", description="of these photos")

@@ -131,7 +131,7 @@ def publish_generator(
         )
     with publishing(out) as folder:
         export_averaged(trained, folder, name=f"zoo:{name}")
-        _refuse_large(folder, name, largest_mb)
+        refuse_large(folder, name, largest_mb)
         exported = TrainedGenerator.open(folder)
         rounding = _rounding(trained, exported, measured)
         _write_samples(exported, folder, measured if origin.shown else None)
@@ -143,7 +143,7 @@ def publish_generator(
         facts = _facts(exported, folder, rows, rounding, origin)
         write_text(folder / "README.md", generator_readme(card, exported.card, facts))
         sign(folder, card)
-        _refuse_large(folder, name, largest_mb)
+        refuse_large(folder, name, largest_mb)
     return Member.at(out)
 
 
@@ -154,13 +154,23 @@ def sign(folder: Path, card: ZooCard) -> None:
     write_signed_json(folder / CARD, card.model_copy(update={"files": digests}).model_dump(mode="json"))
 
 
-def _refuse_large(folder: Path, name: str, largest_mb: float) -> None:
+def refuse_large(folder: Path, name: str, largest_mb: float) -> None:
+    """Refuse a member that is larger than a zoo can have.
+
+    Args:
+        folder: of the member.
+        name: of the member.
+        largest_mb: megabytes (10^6 bytes).
+
+    Raises:
+        InputError: it is; says what to do.
+    """
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > largest_mb * 1e6:
         raise InputError(
             f"zoo:{name} has {mega(size)}, and a member of the zoo at most {largest_mb:g} MB; train a narrower network "
-            "(--set generators.NAME.network…, `bench show NAME` lists the widths), or raise --largest for one that is "
-            "handed on as an archive alone"
+            "(`bench show NAME` lists the settings of its widths), or raise --largest for one that is handed on as an "
+            "archive alone"
         )
 
 
