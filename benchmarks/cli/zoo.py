@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from benchmarks.zoo.publish import Measured, Origin, default_name, publish_gener
 from benchmarks.zoo.publish_detector import publish_detector
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError, UnknownNameError
+from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet
 from forge.faces.sources import SOURCES
 from forge.generators.artifact import TrainedGenerator
@@ -59,40 +61,22 @@ def publish(
     for each in names:
         if each not in known and base_name(each) not in generators:
             raise UnknownNameError(f"generator or detector of run {report.name}", each, known)
-    folder = out or user_folder()
+    publisher = _Publisher(run, results, out or user_folder(), name, largest, store, reports)
+    ask = Ask(n=n, device=choose_device(device))
     made: list[Member] = []
     reference: Quality | None = None
-    ask = Ask(n=n, device=choose_device(device))
     for each in names:
-        called = name or default_name(each, results.data.resolution)
-        command = f"{rebuilding(results)} && bench zoo publish {results.name} {each} --name {called}"
         if base_name(each) in generators:
-            trained, origin, real = _of_run(run, results, each, store, reports, command, show_real=show_real)
+            trained, real, origin = publisher.generator(each, show_real=show_real)
             with observer_for(quiet=False) as observer:
                 call = Call("publish", each)
                 observer.started(call)
                 reference = reference or measure_floor(real, ask)  # the same for all generators of the run
-                member = publish_generator(
-                    trained,
-                    folder / called,
-                    name=called,
-                    origin=origin,
-                    measured=Measured(real, ask, reference),
-                    largest_mb=largest,
-                    on_progress=partial(observer.progressed, call),
-                )
+                progress = partial(observer.progressed, call)
+                made.append(publisher.write_generator(each, trained, origin, Measured(real, ask, reference), progress))
         else:
-            member = publish_detector(
-                predictor_of(run, each, trained_on, store, reports),
-                results,
-                folder / called,
-                name=called,
-                command=command + (f" --trained-on {shlex.quote(trained_on)}" if trained_on else ""),
-                images=faces_for(results, Store(store), results.data.resolution),
-                largest_mb=largest,
-            )
-        print(f"{member.folder}: {member.name}, {mega(member.bytes)}")
-        made.append(member)
+            made.append(publisher.detector(each, trained_on))
+        print(f"{made[-1].folder}: {made[-1].name}, {mega(made[-1].bytes)}")
     if archive is not None:
         archives.pack(made, archive)
         print(f"{archive}: {len(made)} member{'s' * (len(made) > 1)}, {mega(archive.stat().st_size)}")
@@ -124,27 +108,84 @@ def _print_next(members: list[Member], *, in_zoo: bool) -> None:
         print(f"next: {use}")
 
 
-def _of_run(
-    run: str, results: Results, name: str, store: Path, reports: Path, command: str, *, show_real: bool
-) -> tuple[TrainedGenerator, Origin, FaceSet]:
-    """Open a generator of a run, say where it comes from, and open the real faces of the run."""
-    shown = generator_of_run(run, name, store=store, reports=reports)
-    if shown.faces is None:
-        raise InputError(
-            f"the real faces of {results.name}, beside which quality is measured, are not in {store}/; run it again: "
-            f"{results.command}"
+@dataclass(frozen=True)
+class _Publisher:
+    """Writes members of the zoo from one run.
+
+    Attributes:
+        run: name or path of its report.
+        results: of the run.
+        folder: that receives a folder per member.
+        name: of the member, if it has another than the default.
+        largest: megabytes that a member may have.
+        store: where results lie.
+        reports: where reports lie.
+    """
+
+    run: str
+    results: Results
+    folder: Path
+    name: str | None
+    largest: float
+    store: Path
+    reports: Path
+
+    def generator(self, name: str, *, show_real: bool) -> tuple[TrainedGenerator, FaceSet, Origin]:
+        """Open a generator and the real faces of the run, and say where the generator comes from."""
+        shown = generator_of_run(self.run, name, store=self.store, reports=self.reports)
+        if shown.faces is None:
+            raise InputError(
+                f"the real faces of {self.results.name}, beside which quality is measured, are not in {self.store}/; "
+                f"run it again: {self.results.command}"
+            )
+        trained, real = (
+            TrainedGenerator.open(shown.folder, implementation=shown.implementation),
+            FaceSet.open(shown.faces),
         )
-    trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
-    real = FaceSet.open(shown.faces)
-    numerics = read_manifest(training_folder(trained)).settings.get("numerics", {})
-    threads = numerics.get("threads")
-    origin = Origin(
-        command,
-        real.card.citation,
-        f"{trained.card.precision}" + (f", {threads} threads" if threads else ""),
-        show_real or results.data.shown,
-    )
-    return trained, origin, real
+        threads = read_manifest(training_folder(trained)).settings.get("numerics", {}).get("threads")
+        numerics = trained.card.precision + (f", {threads} thread{'s' * (threads > 1)}" if threads else "")
+        command = self._command(name, trained.card.resolution)
+        return trained, real, Origin(command, real.card.citation, numerics, show_real or self.results.data.shown)
+
+    def write_generator(
+        self, name: str, trained: TrainedGenerator, origin: Origin, measured: Measured, on_progress: OnProgress
+    ) -> Member:
+        """Publish a generator."""
+        called = self._called(name, trained.card.resolution)
+        return publish_generator(
+            trained,
+            self.folder / called,
+            name=called,
+            origin=origin,
+            measured=measured,
+            largest_mb=self.largest,
+            on_progress=on_progress,
+        )
+
+    def detector(self, name: str, trained_on: str | None) -> Member:
+        """Publish a detector."""
+        predictor = predictor_of(self.run, name, trained_on, self.store, self.reports)
+        resolution = predictor.trained.card.resolution
+        called = self._called(name, resolution)
+        return publish_detector(
+            predictor,
+            self.results,
+            self.folder / called,
+            name=called,
+            command=self._command(name, resolution)
+            + (f" --trained-on {shlex.quote(trained_on)}" if trained_on else ""),
+            images=faces_for(self.results, Store(self.store), resolution),
+            largest_mb=self.largest,
+        )
+
+    def _called(self, name: str, resolution: int) -> str:
+        return self.name or default_name(name, resolution)
+
+    def _command(self, name: str, resolution: int) -> str:
+        publish = shlex.join(
+            ["bench", "zoo", "publish", self.results.name, name, "--name", self._called(name, resolution)]
+        )
+        return f"{rebuilding(self.results)} && {publish}"
 
 
 def rebuilding(results: Results) -> str:

@@ -90,8 +90,8 @@ def detector_readme(predictor: Predictor, results: Results, member: ZooCard, cha
 
 
 _CANNOT = (
-    "Its answer is evidence on forgeries like those of its training, never proof about a person: it does not know other "
-    "generators, edits of parts of a photo, or photos that were handled otherwise than its real ones."
+    "Its answer is evidence on forgeries like those of its training, never proof about a person: it does not know "
+    "other generators, edits of parts of a photo, or photos that were handled otherwise than its real ones."
 )
 _AUGMENTATIONS = ("rescale", "blur", "noise", "jpeg")  # settings that are probabilities
 _COLUMN = {

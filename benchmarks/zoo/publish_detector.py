@@ -70,8 +70,8 @@ def publish_detector(
     card = predictor.trained.card
     if is_file_reference(card.name):
         raise InputError(
-            f"{predictor.name} is a class from a file, which a member of the zoo cannot name: what is stored never runs "
-            "code; install the file as a package with an entry point of detect.detectors"
+            f"{predictor.name} is a class from a file, which a member of the zoo cannot name: what is stored never "
+            "runs code; install the file as a package with an entry point of detect.detectors"
         )
     trained = replace(predictor.trained, card=card.model_copy(update={"label": f"zoo:{name}"}))
     with publishing(out) as folder:
