@@ -159,6 +159,7 @@ class _Publisher:
             origin=origin,
             measured=measured,
             largest_mb=self.largest,
+            device=measured.ask.device,
             on_progress=on_progress,
         )
 

@@ -63,12 +63,13 @@ def detector_readme(predictor: Predictor, results: Results, member: ZooCard, cha
         f"| {column} | {value:.3f} | {_COLUMN.get(column, '')} |" for column, value in member.auc.items()
     )
     changes = [f"{key} {card.settings[key]:g}" for key in _AUGMENTATIONS if card.settings.get(key)]
-    augmented = [f"augmentation in training, probability an image: {', '.join(changes) or 'none'}"]
+    training = _training(predictor, results, member.command)
+    training += [f"augmentation in training, probability an image: {', '.join(changes) or 'none'}"]
     same = "Weights are stored as they were fitted."
     if change["images"]:
         same = (
-            f"On {change['images']:,} test images the weights in half precision change a probability by at most "
-            f"{change['probability']:.2g}; {change['verdicts']} are called otherwise."
+            f"On {change['images']:,} test images, scored in single precision, the weights in half precision change a "
+            f"probability by at most {change['probability']:.2g}; {change['verdicts']} are called otherwise."
         )
     parts = [
         f"# {name}",
@@ -76,13 +77,13 @@ def detector_readme(predictor: Predictor, results: Results, member: ZooCard, cha
         "is used as it is.",
         f"A face is {_CROPS.get(predictor.crop, 'the square of 1.3 times its box')}. "
         + " ".join(predictor.threshold.sentences()),
-        "## Training\n\n" + "\n".join(f"- {line}" for line in [*_training(predictor, results), *augmented]),
+        "## Training\n\n" + "\n".join(f"- {line}" for line in training),
         f"## Columns of its run\n\n| column | mean AUC | tests |\n|---|---:|---|\n{columns}"
         if columns
         else "## Columns of its run\n\nNone.",
         "## Measured\n\n" + _measured(predictor, results),
         f"## Half precision\n\n{same}",
-        "## Limits\n\n" + " ".join([caution(predictor), _CANNOT, *results.notes]),
+        "## Limits\n\n" + f"{caution(predictor)} {_CANNOT}",
         "## Made again by\n\n    " + "\n    ".join(member.command.split(" && ")),
         f"## Citation\n\n{card.citation or '–'}",
     ]
@@ -100,6 +101,7 @@ _COLUMN = {
     "seen": "generators of its training",
     "robust": "generators of its training, after single changes",
     "matrix": "the same method trained on one generator, tested on each other",
+    "paired": "the same photos before and after, of generators of its training",
 }
 
 
@@ -117,7 +119,7 @@ def _input(predictor: Predictor) -> str:
     return "## Input and output\n\n" + "\n".join(rows)
 
 
-def _training(predictor: Predictor, results: Results | None) -> list[str]:
+def _training(predictor: Predictor, results: Results | None, command: str = "") -> list[str]:
     card = predictor.trained.card
     lines = [f"forgeries of: {predictor.trained_on}", f"detector: {card.family}, {count(card.parameters)} values"]
     lines += [f"{view['role']}: {view['images']:,} images of {_sets_of(view['sets'])}" for view in card.data]
@@ -126,7 +128,7 @@ def _training(predictor: Predictor, results: Results | None) -> list[str]:
     data = results.data
     lines += [f"real faces: {data.name}, {data.resolution} px, licence: {data.licence}"]
     lines += [f"cite: {data.citation}"] if data.citation else []
-    return [*lines, f"seed {card.seed}, run {results.name}: `{results.command}`"]
+    return [*lines, f"seed {card.seed}, run {results.name}: `{command or results.command}`"]
 
 
 def _sets_of(sets: Sequence[dict[str, str]]) -> str:

@@ -106,6 +106,7 @@ def publish_generator(
     origin: Origin,
     measured: Measured | None = None,
     largest_mb: float = LARGEST_MB,
+    device: str = "cpu",
     on_progress: OnProgress = silent,
 ) -> Member:
     """Write a generator as a member of the zoo: `out` appears when all of it is there.
@@ -117,6 +118,7 @@ def publish_generator(
         origin: what it comes from.
         measured: how its quality is measured, on the halved weights; None: it is not, and a translator has no samples.
         largest_mb: megabytes (10^6 bytes) that its files may have.
+        device: where samples are made.
         on_progress: called with progress of the measurement.
 
     Raises:
@@ -133,8 +135,8 @@ def publish_generator(
         export_averaged(trained, folder, name=f"zoo:{name}")
         refuse_large(folder, name, largest_mb)
         exported = TrainedGenerator.open(folder)
-        rounding = _rounding(trained, exported, measured)
-        _write_samples(exported, folder, measured if origin.shown else None)
+        rounding = _rounding(trained, exported, measured, device)
+        _write_samples(exported, folder, measured if origin.shown else None, device)
         _copy_training(trained, folder)
         rows = [] if measured is None else _quality_rows(exported, measured, on_progress)
         if rows:
@@ -215,7 +217,9 @@ def _facts(
     }
 
 
-def _rounding(trained: TrainedGenerator, exported: TrainedGenerator, measured: Measured | None) -> Rounding:
+def _rounding(
+    trained: TrainedGenerator, exported: TrainedGenerator, measured: Measured | None, device: str
+) -> Rounding:
     """Make the same images with the weights in both precisions."""
     if trained.architecture.takes_faces:
         if measured is None:  # nothing to translate
@@ -223,15 +227,15 @@ def _rounding(trained: TrainedGenerator, exported: TrainedGenerator, measured: M
         faces, seeds = _faces_to_translate(exported, measured.real)
         both = [translate(each.generator(), translator_of(each), faces, seeds)[0] for each in (trained, exported)]
         return Rounding.of(*both)
-    return Rounding.of(*(_drawn(each, COMPARED) for each in (trained, exported)))
+    return Rounding.of(*(_drawn(each, COMPARED, device) for each in (trained, exported)))
 
 
-def _drawn(trained: TrainedGenerator, count: int) -> Images:
+def _drawn(trained: TrainedGenerator, count: int, device: str) -> Images:
     """Draw forgeries of the latents of the samples, uint8 [count, H, W, 3]."""
-    network, blocks = trained.generator(), []
+    network, blocks = trained.generator(device=device), []
     for block in range(-(-count // BLOCK)):
         codes = block_codes(trained, "training", seed=_SEED, split="test", block=block)
-        blocks.append(forge_block(network, trained, seed=_SEED, split="test", block=block, codes=codes).numpy())
+        blocks.append(forge_block(network, trained, seed=_SEED, split="test", block=block, codes=codes).cpu().numpy())
     images: Images = np.concatenate(blocks)[:count]
     return images
 
@@ -245,7 +249,7 @@ def _faces_to_translate(trained: TrainedGenerator, real: FaceSet) -> tuple[Image
     return faces, list(range(len(faces)))
 
 
-def _write_samples(exported: TrainedGenerator, folder: Path, measured: Measured | None) -> None:
+def _write_samples(exported: TrainedGenerator, folder: Path, measured: Measured | None, device: str) -> None:
     """Write samples.png: forgeries of consecutive latents; of a translator where its faces may be shown."""
     if exported.architecture.takes_faces:
         if measured is None:
@@ -253,7 +257,7 @@ def _write_samples(exported: TrainedGenerator, folder: Path, measured: Measured 
         faces, seeds = _faces_to_translate(exported, measured.real)
         images = translate(exported.generator(), translator_of(exported), faces, seeds)[0]
     else:
-        images = _drawn(exported, SAMPLES)
+        images = _drawn(exported, SAMPLES, device)
     source = provenance.origin(exported.card.name, exported.card.weights_sha256)
     write_grid(folder / "samples.png", images, source=source)
 
@@ -262,7 +266,7 @@ def _copy_training(trained: TrainedGenerator, folder: Path) -> None:
     """Copy log and health of the training."""
     # of a snapshot they lie in the folder of its training, of one that was stopped in its working folder
     for file in ("log.jsonl", "health.json"):
-        for place in (trained.path, training_folder(trained)):
+        for place in (training_folder(trained), trained.path):
             if (place / file).is_file():
                 shutil.copyfile(place / file, folder / file)
 

@@ -18,6 +18,7 @@ from synthetic import ONE, make_results, make_scores
 from benchmarks.cli.zoo import rebuilding
 from benchmarks.evaluation.run_facts import ZooFacts
 from benchmarks.report.text.zoo_notes import zoo_notes
+from benchmarks.speed.gpu.zoo import keep
 from benchmarks.workflow.generator_records import Computation, GeneratorRecords
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import Context, Job
@@ -280,6 +281,12 @@ def test_the_command_of_a_member_names_no_folder_of_the_machine():
     settings = compose(generators=["gan"], detectors=["dct"], preset="smoke", source="fairface:/home/me/photos")
     results = make_results(make_scores(ONE, n=20)).model_copy(update={"request": settings.request})
     assert "--data fairface:DIR" in rebuilding(results) and "/home" not in rebuilding(results)
+
+
+def test_a_training_on_a_gpu_is_kept_as_a_member(training, tmp_path):
+    archive = keep(training.path, tmp_path / "work", tmp_path, command=COMMAND, citation="Somebody 2020")
+    new, _ = add(archive, tmp_path / "mine")
+    assert archive.name == "gan-16.tar" and new[0].card.command == COMMAND and new[0].card.citation == "Somebody 2020"
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar"])
