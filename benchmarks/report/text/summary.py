@@ -12,7 +12,6 @@ from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
 from benchmarks.report.text.run_warnings import enumerated, warnings
-from benchmarks.report.text.zoo_notes import zoo_notes
 
 SATURATED = 0.99  # what the protocol expects of the same generator
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
@@ -88,7 +87,6 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
         *_saturation(results.cells),
-        *zoo_notes(results),
     ]
     return Summary(sentences, tuple(notes), tuple(warnings(results)))
 
