@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
+from benchmarks.protocol import TrainSet
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.report.sections import SECTIONS
 from benchmarks.zoo.cards import mega
@@ -54,10 +56,10 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
         return
 
     # "1 run", not "1 runs"
-    title = f"{len(rows)} {category if len(rows) > 1 else category[:-1]}"
     if category == "zoo":
-        title = f"{len(rows)} members of the zoo"
-    table = Table(title=title, title_justify="left")
+        _print_zoo(rows)
+        return
+    table = Table(title=f"{len(rows)} {category if len(rows) > 1 else category[:-1]}", title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -127,19 +129,46 @@ def _entry(category: str, name: str) -> dict[str, Any]:
 
 def _member(member: Member) -> dict[str, Any]:
     card = member.card
-    distance = [f"{value:.1f}" for value in card.sliced_wasserstein or ()]
-    primary = next(iter(card.auc.items()), None)
+    distance, reference = card.sliced_wasserstein or (None, None)
     return {
         "name": member.name,
-        "what": card.role if card.role == "detector" else f"{card.role} ({card.family})",
-        "pixels": card.resolution,
+        "role": card.role,
+        "family": card.family,
+        "resolution": card.resolution,
         "trained on": card.trained_on,
-        "thousand images": "" if card.kimg is None else f"{card.kimg:g}",
-        "sliced Wasserstein x 1000 (reference)": f"{distance[0]} ({distance[1]})" if distance else "",
-        "AUC": f"{primary[1]:.3f} {primary[0]}" if primary else "",
-        "size": mega(member.bytes),
+        "thousand images": card.kimg,
+        "sliced Wasserstein x 1000": distance,
+        "of held-out real faces": reference,
+        "auc": card.auc,
+        "bytes": member.bytes,
         "folder": str(member.folder),
     }
+
+
+def _print_zoo(rows: list[dict[str, Any]]) -> None:
+    """Print a row per member; numbers of one role are no columns of the other."""
+    table = Table(title=f"{len(rows)} in the zoo", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for heading in ("what", "trained on", "how good"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for row in rows:
+        parts = TrainSet.parse(row["trained on"]).generators
+        training = row["trained on"] if len(parts) == 1 else f"{len(parts)} generators"
+        if row["thousand images"] is not None:
+            training += f", {row['thousand images']:.4g} thousand images"
+        good = [f"AUC {value:.3f} {column}" for column, value in list(row["auc"].items())[:2]]
+        if row["sliced Wasserstein x 1000"] is not None:
+            good = [f"{row['sliced Wasserstein x 1000']:.1f}, real faces {row['of held-out real faces']:.1f}"]
+        what = f"{row['family'] or row['role']}, {row['resolution']} px"
+        table.add_row(row["name"], what, escape(training), ", ".join(good), mega(row["bytes"]))
+    console = open_console()
+    console.print(table)
+    console.print(
+        "[dim]generators: sliced Wasserstein x 1000 of their forgeries, lower is better; `bench show zoo:NAME` has the "
+        "card[/]",
+        highlight=False,
+    )
 
 
 def _suites() -> list[dict[str, Any]]:

@@ -387,7 +387,9 @@ def test_lists_and_cards_show_members(detectors, zoo):
     detectors("zoo", "publish", "mine", "dct")
     code, out, _ = detectors("list", "zoo", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
-    assert code == 0 and rows["zoo:gan-16"]["what"] == "generator (dense-gan)" and rows["zoo:dct-16"]["pixels"] == 16
+    assert code == 0 and rows["zoo:gan-16"]["family"] == "dense-gan" and rows["zoo:dct-16"]["resolution"] == 16
+    code, out, _ = detectors("list", "zoo")
+    assert code == 0 and "zoo:gan-16" in out and "1 thousand images" in out and "bench show zoo:NAME" in out
     code, out, _ = detectors("show", "zoo:dct-16")
     assert code == 0 and "bench detect zoo:dct-16 PHOTO" in out
     assert detectors("show", "zoo:gan-16")[0] == 0 and Path("pictures/zoo-gan-16/samples.png").is_file()
