@@ -31,6 +31,7 @@ LAYERS = (
     {
         *("benchmarks.protocol", "benchmarks.places", "benchmarks.experiment"),
         *("benchmarks.experiment.settings", "benchmarks.experiment.names", "benchmarks.experiment.configs"),
+        *("benchmarks.experiment.zoo", "benchmarks.zoo.members"),
     },
     {"benchmarks.evaluation"},
     {"benchmarks.report"},
@@ -38,7 +39,7 @@ LAYERS = (
     {"benchmarks.experiment.attacks", "benchmarks.experiment.views"},
     {"benchmarks.experiment.validate"},
     {"benchmarks.workflow"},
-    {"benchmarks.inference", "benchmarks.terminal"},
+    {"benchmarks.inference", "benchmarks.terminal", "benchmarks.zoo"},
     {"benchmarks.finished", "benchmarks.speed", "benchmarks.serve"},
     {"benchmarks.api", "benchmarks.cli", "benchmarks"},
 )

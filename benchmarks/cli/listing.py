@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,8 +17,11 @@ from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
+from benchmarks.protocol import TrainSet
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.report.sections import SECTIONS
+from benchmarks.zoo.cards import mega
+from benchmarks.zoo.members import EMPTY, Member, members
 from detect.attacks.registry import ATTACKS
 from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 from detect.detectors.registry import DETECTORS
@@ -29,12 +33,12 @@ from forge.quality import QUALITY
 
 CATEGORIES = (
     *("generators", "detectors", "attacks", "metrics", "sections", "perturbations", "sources", "layouts", "suites"),
-    "runs",
+    *("runs", "zoo"),
 )
 
 
 def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
-    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, or runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, runs, or zoo."""
     if category not in CATEGORIES:
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)
@@ -45,13 +49,16 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
         return
     # A sentence instead of a table without rows; as JSON it is an empty list.
     if not rows:
-        print(f"no {category} yet")
+        print(f"no {category} yet" if category != "zoo" else f"the zoo has no members yet; {EMPTY}")
         return
     if category == "detectors":
         _print_detectors(rows)
         return
 
     # "1 run", not "1 runs"
+    if category == "zoo":
+        _print_zoo(rows)
+        return
     table = Table(title=f"{len(rows)} {category if len(rows) > 1 else category[:-1]}", title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
@@ -63,6 +70,8 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
 def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
     if category == "runs":
         return _runs(reports)
+    if category == "zoo":
+        return [_member(member) for member in members().values()]
     if category == "suites":
         return _suites()
     if category == "metrics":
@@ -116,6 +125,50 @@ def _entry(category: str, name: str) -> dict[str, Any]:
         budget = "grey levels" if implementation.budget == "levels" else "none"
         return {"name": name, "what": summary, "asks for": implementation.access, "budget": budget}
     return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}
+
+
+def _member(member: Member) -> dict[str, Any]:
+    card = member.card
+    distance, reference = card.sliced_wasserstein or (None, None)
+    return {
+        "name": member.name,
+        "role": card.role,
+        "family": card.family,
+        "resolution": card.resolution,
+        "trained on": card.trained_on,
+        "thousand images": card.kimg,
+        "sliced Wasserstein x 1000": distance,
+        "of held-out real faces": reference,
+        "auc": card.auc,
+        "bytes": member.bytes,
+        "folder": str(member.folder),
+    }
+
+
+def _print_zoo(rows: list[dict[str, Any]]) -> None:
+    """Print a row per member; numbers of one role are no columns of the other."""
+    table = Table(title=f"{len(rows)} in the zoo", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for heading in ("what", "trained on", "how good"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for row in rows:
+        parts = TrainSet.parse(row["trained on"]).generators
+        training = row["trained on"] if len(parts) == 1 else f"{len(parts)} generators"
+        if row["thousand images"] is not None:
+            training += f", {row['thousand images']:.4g} thousand images"
+        good = [f"AUC {value:.3f} {column}" for column, value in list(row["auc"].items())[:2]]
+        if row["sliced Wasserstein x 1000"] is not None:
+            good = [f"{row['sliced Wasserstein x 1000']:.1f}, real faces {row['of held-out real faces']:.1f}"]
+        what = f"{row['family'] or row['role']}, {row['resolution']} px"
+        table.add_row(row["name"], what, escape(training), ", ".join(good), mega(row["bytes"]))
+    console = open_console()
+    console.print(table)
+    console.print(
+        "[dim]generators: sliced Wasserstein x 1000 of their forgeries, lower is better; `bench show zoo:NAME` has the "
+        "card[/]",
+        highlight=False,
+    )
 
 
 def _suites() -> list[dict[str, Any]]:

@@ -46,6 +46,7 @@ COMMANDS = {
     "export": ("benchmarks.cli.commands.export:app", "Export test images for detectors that run elsewhere."),
     "submit": ("benchmarks.cli.commands.submit:submit", "Rank a detector from scores computed elsewhere."),
     "reproduce": ("benchmarks.cli.commands.reproduce:reproduce", "Compute a published table again and compare it."),
+    "zoo": ("benchmarks.cli.commands.zoo:app", "Publish generators and detectors as zoo:NAME; add others."),
     "store": ("benchmarks.cli.commands.store:app", "Show, clean, export, import or verify stored results."),
     "serve": ("benchmarks.cli.commands.serve:serve", "Show reports in a browser and try detectors on photos."),
     "doctor": ("benchmarks.cli.commands.doctor:doctor", "Check versions, devices, precision and disk space."),

@@ -38,7 +38,8 @@ Threads = Annotated[
 DetectorRun = Annotated[
     str,
     typer.Argument(
-        help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
+        help="Name of a finished run (`bench list runs` shows them), zoo:NAME (`bench list zoo`), or folder of a "
+        "detector with detector.json."
     ),
 ]
 Detector = Annotated[str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")]

@@ -78,7 +78,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
             f"{name} is not trained and has no pictures of its own; `bench tamper {reference} PHOTO…{inverts}` writes "
             "photo, forgery and mask side by side"
         )
-    training = stored_result(results, stage_of(results, name, "train"), Store(store))
+    training = stored_result(results, stage_of(results, name, "train", "load"), Store(store))
     folder = generator_folder(training, snapshot)
     if snapshot is not None and not folder.is_dir():
         # numerically: "100k" after "24k"

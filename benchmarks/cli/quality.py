@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -19,10 +20,14 @@ from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import FACES, Call
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.store import Store
+from benchmarks.zoo.members import is_zoo, member_of
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.sample import synthesize
 from forge.generators.translation.base import Translator
 from forge.quality.measure import Comparison
 from forge.quality.metric import Row
@@ -47,7 +52,33 @@ def quality(
     """Measure forged faces against the real ones they imitate: likeness, diversity, copies, faces found."""
     tune_allocator()
 
-    candidate = open_set(faces, store)
+    with tempfile.TemporaryDirectory(prefix="bench-quality-") as scratch:
+        candidate = _candidate(faces, n, seed, store, device, Path(scratch) / FACES)
+        _measure(candidate, against, n, seed, metric, fid, usefulness, store, device, as_json)
+
+
+def _candidate(name: str, n: int, seed: int, store: Path, device: str, out: Path) -> FaceSet:
+    """Open the forgeries that a command names; a member of the zoo without any in the store draws n of them."""
+    if not is_zoo(name) or made_by(name, store):
+        return open_set(name, store)
+    trained = TrainedGenerator.open(member_of(name, "generator").check().folder)
+    if trained.architecture.takes_faces:
+        raise InputError(f"{name} makes forgeries of photos; run it first: bench run -g {name} -d npr --data PATH")
+    return synthesize(trained, out, counts={"test": n}, seed=seed, on_progress=silent, device=choose_device(device))
+
+
+def _measure(
+    candidate: FaceSet,
+    against: Path | None,
+    n: int,
+    seed: int,
+    metric: str | None,
+    fid: Path | None,
+    usefulness: bool,
+    store: Path,
+    device: str,
+    as_json: bool,
+) -> None:
     # A real set alone is measured against itself: what held-out reals get is what forgeries can reach at best.
     alone = against is None and candidate.card.kind == "real"
     real = candidate if alone else open_set(str(against), store) if against else trained_on(candidate, store)
@@ -92,18 +123,23 @@ def open_set(name: str, store: Path) -> FaceSet:
     if Path(name).is_dir():
         inner = Path(name) / FACES  # a stage's result holds its set in a folder of this name
         return FaceSet.open(inner if inner.is_dir() else Path(name))
-    # By the name of the stage, with its seed where a run has several: the store has results of any number of runs.
-    made = [
-        folder / FACES
-        for folder, manifest in Store(store).manifests()
-        if manifest.action in FORGERS
-        and name in (subject := manifest.stage.removeprefix(f"{manifest.action} "), _SEED.sub("", subject))
-    ]
+    made = made_by(name, store)
     if not made:
         raise InputError(f"{name} is neither a FaceSet directory nor a generator whose forgeries lie in {store}")
     if len(made) > 1:
         raise InputError(f"{len(made)} sets by {name} lie in {store}; name one: {', '.join(map(str, made))}")
     return FaceSet.open(made[0])
+
+
+def made_by(name: str, store: Path) -> list[Path]:
+    """Return the sets of forgeries of a generator that lie in the store."""
+    # By the name of the stage, with its seed where a run has several: the store has results of any number of runs.
+    return [
+        folder / FACES
+        for folder, manifest in Store(store).manifests()
+        if manifest.action in FORGERS
+        and name in (subject := manifest.stage.removeprefix(f"{manifest.action} "), _SEED.sub("", subject))
+    ]
 
 
 def trained_on(forged: FaceSet, store: Path) -> FaceSet:

@@ -13,6 +13,7 @@ from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
 from benchmarks.serve.security import is_loopback
+from benchmarks.zoo.members import is_zoo, member_of
 from forge.core.compute import choose_device
 from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
@@ -58,7 +59,11 @@ def _serve(
         # `load` runs the file and keeps its class under the name that the detector's card holds
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     classes = [name for name in detectors if is_file_reference(name)]
-    folders = [Path(name) for name in detectors if not is_file_reference(name)]
+    folders = [
+        member_of(name, "detector").check().folder if is_zoo(name) else Path(name)
+        for name in detectors
+        if not is_file_reference(name)
+    ]
     index = RunIndex(reports, store, folders=folders, classes=classes)
     limits = Limits(bytes=round(1e6 * sizes[0]), pixels=round(1e6 * sizes[1]))
     app = create_app(index, host=host, limits=limits, device=choose_device(device))

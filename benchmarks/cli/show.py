@@ -16,6 +16,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
+from benchmarks.zoo.members import PREFIX, is_zoo, member_of, members
 from forge.core.errors import InputError, UnknownNameError
 from forge.tampering.base import Tampering
 
@@ -49,6 +50,12 @@ def show(
     reports: Path,
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
+    if is_zoo(name):
+        shown = members().get(name.removeprefix(PREFIX))
+        if shown and shown.card.role == "detector":
+            print((shown.check().folder / "README.md").read_text(encoding="utf-8"))
+            return
+        name = str(member_of(name, "generator").check().folder)
     # With --generator the name is that of a run, also where a generator is called so.
     categories = () if generator else ("generators", "detectors", "attacks", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18

@@ -10,6 +10,7 @@ from PIL import Image
 from benchmarks.cli.pictures import ShownGenerator, folder_of_pictures, generator_at, generator_of_run
 from benchmarks.inference.photos import intake_for, list_photos, read_faces
 from benchmarks.report.run_report import RunReport
+from benchmarks.zoo.members import is_zoo, member_of
 from forge.core import provenance
 from forge.core.errors import InputError
 from forge.faces.crop import check_crop
@@ -76,11 +77,13 @@ def translate(
 
 
 def _translator(name: str, generator: str | None, *, store: Path, reports: Path) -> ShownGenerator:
-    """Find a translator by the directory of a trained one, or by a run and its name there.
+    """Find a translator by the directory of a trained one, as a member of the zoo, or by a run and its name there.
 
     Raises:
         InputError: the run has no translator, or several and none is named.
     """
+    if is_zoo(name):
+        return generator_at(member_of(name, "generator").check().folder, generator)
     if not (reports / name / "results.json").is_file() and (Path(name) / "generator.json").is_file():
         return generator_at(Path(name), generator)
     if generator is None:

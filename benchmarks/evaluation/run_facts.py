@@ -54,6 +54,16 @@ class FileFacts(Record):
     digest: str
 
 
+class ZooFacts(Record):
+    """Origin of a generator that was taken from the zoo."""
+
+    architecture: str
+    data: str = Field(description="name of the real set that it was trained on")
+    digest: str = Field(description="of this set")
+    same_faces: bool | None = Field(description="it is the set of this run, of which it saw split forge; null: unknown")
+    command: str = Field(description="that trains it again")
+
+
 class GeneratorFacts(Record):
     """One generator of the run."""
 
@@ -61,6 +71,7 @@ class GeneratorFacts(Record):
     seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
     files: FileFacts | None = Field(None, description="of forgeries that are files; null: it made them")
+    zoo: ZooFacts | None = Field(None, exclude_if=not_, description="of published weights; absent: it was trained here")
     masks: bool = Field(False, description="its forgeries have masks of where they were altered")
     from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
     base: str = Field("", description="generator that it goes on from, of one of an arms race")

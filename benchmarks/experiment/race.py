@@ -30,8 +30,8 @@ def raced(
         raise UnknownNameError("--set race.detector", name, detectors)
     made: dict[str, GeneratorSettings] = {}
     for label, generator in generators.items():
-        if generator.snapshot is not None or generator.inverts is not None or generator.path:
-            what = "files" if generator.path else "a snapshot or an edit"
+        if generator.snapshot is not None or generator.inverts is not None or generator.path or generator.zoo:
+            what = "files" if generator.path else "published weights" if generator.zoo else "a snapshot or an edit"
             raise InputError(f"an arms race begins with a whole training; {label} is {what}")
         made[label] = generator
 

@@ -36,7 +36,9 @@ from benchmarks.experiment.settings import (
     RunSettings,
 )
 from benchmarks.experiment.variants import Variant, variants_of
+from benchmarks.experiment.zoo import generator_of_zoo
 from benchmarks.protocol import GeneratorId
+from benchmarks.zoo.members import is_zoo, member_of
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError, quoted, short
 from forge.core.files import digest_json
@@ -201,6 +203,10 @@ def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, A
     for alias, reference in map(split_alias, references):
         # The members are detectors of the run too, with settings and rows of their own.
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
+        if is_zoo(reference):
+            folder = str(member_of(reference, "detector").check().folder)
+            _add(chosen, alias or reference, DetectorRequest(detector=folder))
+            continue
         if is_fitted(reference):  # adopted as it is: no settings, and by default its name is that of its folder
             _add(chosen, alias or _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
@@ -276,6 +282,10 @@ def _generators(
         if snapshot is not None:
             snapshots.setdefault(short_name(architecture), set()).add(snapshot)
     for reference in references:
+        if is_zoo(reference):
+            chosen[reference] = generator_of_zoo(reference, overrides)
+            snapshots.setdefault(reference, set())
+            continue
         architecture, snapshot = split_snapshot(reference)
         architecture, inverted = inverted_generator(architecture)
         # A generator from a file is called by its class in lower case.
@@ -305,7 +315,10 @@ def _generators(
     if len(chosen) > LIMITS["generators"]:
         raise InputError(f"{len(chosen):,} generators are named; a run has at most {LIMITS['generators']:,}")
     if condition and not conditioned:
-        raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
+        raise InputError(
+            f"none of the generators {', '.join(chosen)} takes labels from --condition (a member of the zoo has "
+            "those of its card); leave --condition out, or use cgan"
+        )
     # Every generator of one training lists all its snapshots: equal settings make equal keys, hence one training.
     return {
         label: settings.model_copy(

@@ -130,6 +130,7 @@ class GeneratorSettings(Settings):
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
     path: str = Field("", exclude_if=not_, description="folder of its forgeries; empty: it makes them")
+    zoo: str = Field("", exclude_if=not_, description="member of the zoo that its weights are of; empty: it is trained")
 
     @field_validator("domains", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
 from benchmarks.experiment.views import check_views
+from benchmarks.experiment.zoo import checked_member, refuse_equal_members
 from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
@@ -48,6 +49,7 @@ def typed(settings: RunSettings) -> RunSettings:
         for name, request in settings.detectors.items()
     }
     check_detector(settings.race, detectors)
+    refuse_equal_members(generators)
     check_views(settings, detectors)
     attacks = {}
     for name, attack in attack_requests(settings.model_copy(update={"generators": generators})).items():
@@ -177,7 +179,8 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
             )
-        if generators[name].tampers or generators[name].path or generators[name].snapshot is not None:
+        whole = not (generators[name].tampers or generators[name].path or generators[name].zoo)
+        if not whole or generators[name].snapshot is not None:
             raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
         # The end of the training is tested as the generator itself.
         for kimg in moments:
@@ -226,6 +229,8 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
     if generator.path:  # nothing to check but its files, which are opened when the run is planned
         return generator
+    if generator.zoo:
+        return checked_member(name, generator, resolution)
     from forge.generators.base import Architecture  # all import torch
     from forge.training.steps import method_of
 

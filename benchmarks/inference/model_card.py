@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.evaluation.numbers import count, estimate
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.inference.predictor import Predictor, caution
 from benchmarks.protocol import CLEAN
+from benchmarks.zoo.members import PREFIX, ZooCard
 from detect.export.agreement import Agreement
 
 _CROPS = {
@@ -48,6 +49,62 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def detector_readme(predictor: Predictor, results: Results, member: ZooCard, change: Mapping[str, float | int]) -> str:
+    """Write the card of a published detector.
+
+    Args:
+        predictor: the detector.
+        results: of its run.
+        member: card of the member.
+        change: by half precision: `probability`, `verdicts`, and `images` that were compared, 0 of whole weights.
+    """
+    name, card = f"{PREFIX}{member.name}", predictor.trained.card
+    columns = "\n".join(
+        f"| {column} | {value:.3f} | {_COLUMN.get(column, '')} |" for column, value in member.auc.items()
+    )
+    changes = [f"{key} {card.settings[key]:g}" for key in _AUGMENTATIONS if card.settings.get(key)]
+    training = _training(predictor, results, member.command)
+    training += [f"augmentation in training, probability an image: {', '.join(changes) or 'none'}"]
+    same = "Weights are stored as they were fitted."
+    if change["images"]:
+        same = (
+            f"On {change['images']:,} test images, scored in single precision, the weights in half precision change a "
+            f"probability by at most {change['probability']:.2g}; {change['verdicts']} are called otherwise."
+        )
+    parts = [
+        f"# {name}",
+        f"Detector of forged faces: `bench detect {name} PHOTO`, or in a run `bench run -g dcgan -d {name}`, where it "
+        "is used as it is.",
+        f"A face is {_CROPS.get(predictor.crop, 'the square of 1.3 times its box')}. "
+        + " ".join(predictor.threshold.sentences()),
+        "## Training\n\n" + "\n".join(f"- {line}" for line in training),
+        f"## Columns of its run\n\n| column | mean AUC | tests |\n|---|---:|---|\n{columns}"
+        if columns
+        else "## Columns of its run\n\nNone.",
+        "## Measured\n\n" + _measured(predictor, results),
+        f"## Half precision\n\n{same}",
+        "## Limits\n\n" + f"{caution(predictor)} {_CANNOT}",
+        "## Made again by\n\n    " + "\n    ".join(member.command.split(" && ")),
+        f"## Citation\n\n{card.citation or '–'}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_CANNOT = (
+    "Its answer is evidence on forgeries like those of its training, never proof about a person: it does not know "
+    "other generators, edits of parts of a photo, or photos that were handled otherwise than its real ones."
+)
+_AUGMENTATIONS = ("rescale", "blur", "noise", "jpeg")  # settings that are probabilities
+_COLUMN = {
+    "unseen": "the same method trained on all families but the tested one: what to expect of a new generator",
+    "wild": "the same, on images after chains of changes",
+    "seen": "generators of its training",
+    "robust": "generators of its training, after single changes",
+    "matrix": "the same method trained on one generator, tested on each other",
+    "paired": "the same photos before and after, of generators of its training",
+}
+
+
 def _input(predictor: Predictor) -> str:
     card, threshold = predictor.trained.card, predictor.threshold
     side = card.resolution
@@ -62,7 +119,7 @@ def _input(predictor: Predictor) -> str:
     return "## Input and output\n\n" + "\n".join(rows)
 
 
-def _training(predictor: Predictor, results: Results | None) -> list[str]:
+def _training(predictor: Predictor, results: Results | None, command: str = "") -> list[str]:
     card = predictor.trained.card
     lines = [f"forgeries of: {predictor.trained_on}", f"detector: {card.family}, {count(card.parameters)} values"]
     lines += [f"{view['role']}: {view['images']:,} images of {_sets_of(view['sets'])}" for view in card.data]
@@ -71,7 +128,7 @@ def _training(predictor: Predictor, results: Results | None) -> list[str]:
     data = results.data
     lines += [f"real faces: {data.name}, {data.resolution} px, licence: {data.licence}"]
     lines += [f"cite: {data.citation}"] if data.citation else []
-    return [*lines, f"seed {card.seed}, run {results.name}: `{results.command}`"]
+    return [*lines, f"seed {card.seed}, run {results.name}: `{command or results.command}`"]
 
 
 def _sets_of(sets: Sequence[dict[str, str]]) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.evaluation.run_facts import StageFacts
 from benchmarks.experiment.names import short_name, split_adversary
-from benchmarks.inference.threshold import Threshold, rows_of
+from benchmarks.inference.threshold import Rate, Threshold, rows_of
 from benchmarks.inference.validation import Validation, familiarity_of
 from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.store import Store
+from benchmarks.zoo.members import CARD, DetectorUse, Member, is_zoo, member_of
 from detect.artifact import load_trained
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError
@@ -74,6 +75,8 @@ class Predictor:
 def folder_named(run: str, reports: Path, *, max_fpr: float | None = None) -> Path | None:
     """Return the folder of the detector that a command names in place of a run; None: it names a run, which goes first.
 
+    A member of the zoo is named as zoo:npr-64.
+
     Args:
         run: as the command has it.
         reports: where reports lie.
@@ -82,7 +85,7 @@ def folder_named(run: str, reports: Path, *, max_fpr: float | None = None) -> Pa
     Raises:
         InputError: `max_fpr` with a folder.
     """
-    folder = Path(run)
+    folder = member_of(run, "detector").check().folder if is_zoo(run) else Path(run)
     if (reports / run / "results.json").is_file() or not (folder / "detector.json").is_file():
         return None
     # the threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder
@@ -109,18 +112,28 @@ def predictor_at(
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
     # A folder's class may come from a file; the card only says which.
     trained = load_trained(folder, implementation=_plugin(detector))
-    # Folders know no run: no preparation, no other generators; validation scores only where they were saved.
+    # Folders know no run, unless one published them: no preparation, no other generators.
+    use = Member.at(folder).card.use if (folder / CARD).is_file() else None
     return Predictor(
         trained,
         trained.name,
         trained.trained_on,
-        Threshold.at_one_half(trained.calibration.at_prior(prior)),
-        "none",
+        _threshold(use, trained.calibration.at_prior(prior)),
+        use.crop if use else "none",
         folder.resolve().name,
+        use.unseen if use else (),
         prior=prior,
         validation=Validation.at(folder),
         no_validation=f"no validation scores lie beside it; `bench run -d {folder}` measures some, then name that run",
     )
+
+
+def _threshold(use: DetectorUse | None, calibration: Calibration) -> Threshold:
+    """Return the threshold that a run fixed before it published the detector; else that of even odds."""
+    if use is None or use.threshold is None:
+        return Threshold.at_one_half(calibration)
+    rates = tuple(Rate(*rate) for rate in use.rates)
+    return Threshold(use.threshold, 0.5, use.rule, rates).under(calibration)
 
 
 def predictor_of(

@@ -50,6 +50,7 @@ from benchmarks.workflow.stages.external import External, count_groups, count_ma
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.gather import Gather
+from benchmarks.workflow.stages.halve import WHOLE, Halve
 from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
@@ -134,6 +135,12 @@ class _Collected:
         return self.job.faces(self.report.data)
 
     @cached_property
+    def _digests(self) -> tuple[str | None, ...]:
+        """Digests of the real faces as detectors and as generators see them; None: an earlier version kept none."""
+        whole = self.manifests[self.report.data.key].facts.get(WHOLE) if isinstance(self.report.data, Halve) else ()
+        return (self.faces.card.digest, *((whole,) if whole != () else ()))
+
+    @cached_property
     def _files(self) -> RunFiles:
         """Files of training images and of external pairs."""
         training = [self.faces, *(self.job.faces(stage) for stage in self.first.values())]
@@ -169,7 +176,7 @@ class _Collected:
         evaluation = read_json(self.job.path(report.evaluation) / "evaluation.json")
         audited = read_json(self.job.path(report.audit) / "findings.json") if report.audit else []
         quality = {stage.forged.key: stage for stage in report.quality}  # forged set -> the stage that measured it
-        generators = GeneratorRecords(self.job, self.manifests)
+        generators = GeneratorRecords(self.job, self.manifests, self._digests)
         return Results(
             name=report.run_name,
             preset=report.preset,

@@ -238,7 +238,7 @@ class DetectorPlan:
         settings, stage = self.settings.generators.get(generator), self.forged.get(generator)
         if settings is None or not settings.judged or settings.condition or not isinstance(stage, Synthesize):
             return None
-        return stage.generator
+        return stage.generator if isinstance(stage.generator, Train) else None
 
     def _drawn_for_attacker(self, generator: str) -> Synthesize | None:
         """Return the stage of forgeries that no detector of the run was fitted on or is tested on; None: no latents."""

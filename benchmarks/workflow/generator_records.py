@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from benchmarks.evaluation.run_facts import FileFacts, GeneratorFacts, QualityRow, SnapshotFacts
+from benchmarks.evaluation.run_facts import FileFacts, GeneratorFacts, QualityRow, SnapshotFacts, ZooFacts
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.names import base_name
 from benchmarks.workflow.stage import Job
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.gather import Gather
+from benchmarks.workflow.stages.generator import GeneratorStage
+from benchmarks.workflow.stages.load import Load
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.tamper import Tamper
-from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
 from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.store import Manifest
@@ -44,10 +45,12 @@ class GeneratorRecords:
     Attributes:
         job: the call of the report's stage.
         manifests: key of a stage -> what its manifest says of its computation.
+        faces: digests of the real faces, halved and before; None where the latter is not known.
     """
 
     job: Job
     manifests: Mapping[str, Computation]
+    faces: Collection[str | None] = ()
 
     def generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
         """Describe a generator by its training, or by the files that stand for it.
@@ -94,9 +97,21 @@ class GeneratorRecords:
             health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
             condition=card["condition"],
             domains=stage.moves(card) if isinstance(stage, Translate) else None,
+            zoo=self._zoo_facts(stage.generator, card) if isinstance(stage.generator, Load) else None,
             **_race(stage.generator),
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
+        )
+
+    def _zoo_facts(self, stage: Load, card: Mapping[str, Any]) -> ZooFacts:
+        data = card["data"]
+        known = data["digest"] in self.faces
+        return ZooFacts(
+            architecture=card["architecture"],
+            data=data["name"],
+            digest=data["digest"],
+            same_faces=None if None in self.faces and not known else known,
+            command=str(self.manifests[stage.key].facts["command"]),
         )
 
     def _file_facts(self, stage: Gather) -> FileFacts:
@@ -137,7 +152,7 @@ def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
 
 
-def _race(training: Train) -> dict[str, Any]:
+def _race(training: GeneratorStage) -> dict[str, Any]:
     """Return what the generator of an arms race goes on from, and against what."""
     if not isinstance(training, Tune):
         return {}

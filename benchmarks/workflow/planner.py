@@ -22,8 +22,10 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.gather import Gather
+from benchmarks.workflow.stages.generator import GeneratorStage
 from benchmarks.workflow.stages.halve import Halve, Reals
 from benchmarks.workflow.stages.landmarks import FindLandmarks
+from benchmarks.workflow.stages.load import Load
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
@@ -35,6 +37,7 @@ from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
 from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.training_stage import train_stage
+from benchmarks.zoo.members import WEIGHTS
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 
@@ -297,9 +300,17 @@ def _forger(
             inverted=None if encoder is None else encoder.generator,
             encoder=encoder,
         )
-    train = train_stage(settings, base_name(name), generator, shared.prepare, shared.compute)
-    if generator.tuned is not None:
-        train = _tuning(settings, generator.tuned, train, shared, before)
+    train: GeneratorStage
+    if generator.zoo:
+        train = Load(
+            generator=name,
+            architecture=generator.architecture,
+            network=values["network"],
+            weights_sha256=generator.files[WEIGHTS],
+        )
+    else:
+        begun = train_stage(settings, base_name(name), generator, shared.prepare, shared.compute)
+        train = _tuning(settings, generator.tuned, begun, shared, before) if generator.tuned else begun
     if generator.translates:
         made = {key: values[key] for key in ("weights", "snapshot", "direction")}
         return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
@@ -311,7 +322,7 @@ def _forger(
 def _tuning(settings: RunSettings, tuned: Tuned, train: Train, shared: _Shared, before: Mapping[str, Forger]) -> Tune:
     """Return the stage that trains a generator on, against a detector that was fitted on the rounds before it."""
     base = before[tuned.base]
-    assert isinstance(base, Trained)  # validation refuses what is not trained
+    assert isinstance(base, Trained) and isinstance(base.generator, Train)  # validation refuses what is not trained
     detector = None
     if tuned.detector:
         name = settings.race.detector

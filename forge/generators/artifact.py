@@ -181,7 +181,7 @@ def write_generator(
     return whole
 
 
-def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard:
+def export_averaged(trained: TrainedGenerator, directory: Path, *, name: str | None = None) -> GeneratorCard:
     """Write the averaged weights alone, floats in half precision: a quarter to a sixth of the size, for publication.
 
     The directory opens as any trained generator does; it has no raw weights and no discriminator.
@@ -189,6 +189,7 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
     Args:
         trained: the generator.
         directory: an existing one.
+        name: in the card; None: that of the generator.
 
     Returns:
         The card that was written; its digest is that of the smaller file.
@@ -202,7 +203,9 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
     }
     weights = directory / "weights.safetensors"
     save_checkpoint(weights, averaged, {})
-    card = trained.card.model_copy(update={"weights_sha256": digest_file(weights)})
+    card = trained.card.model_copy(
+        update={"weights_sha256": digest_file(weights), "name": trained.card.name if name is None else name}
+    )
     write_signed_json(directory / "generator.json", card.to_json())
     return card
 

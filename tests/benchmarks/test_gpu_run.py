@@ -21,6 +21,7 @@ from benchmarks.speed.gpu.plan import plan
 from benchmarks.speed.gpu.record import GpuFigure, PartRecord
 from benchmarks.speed.gpu.run import GpuRun, PartResult, main
 from benchmarks.speed.gpu.zoo import best_rate, finished_or_newest, kimg_for
+from benchmarks.zoo.members import Member
 from forge.core.errors import InputError
 from forge.core.execution import Execution
 from forge.core.progress import silent
@@ -72,7 +73,7 @@ def check_kept(file: Path, place: Path) -> None:
         trained.discriminator()
     assert Image.open(folder / "samples.png").size[0] > 8 * 32
     assert (folder / "log.jsonl").read_text() and json.loads((folder / "health.json").read_text())
-    assert "--set generator.training.kimg=0.064" in json.loads((folder / "made.json").read_text())["command"]
+    assert "--set generator.training.kimg=0.064" in Member.at(folder).check().card.command
 
 
 def test_a_part_without_its_device_fails_alone_and_says_why(tmp_path):

@@ -16,7 +16,7 @@ def list_names(
         str,
         typer.Argument(
             help="Names: generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, "
-            "runs."
+            "runs, zoo."
         ),
     ],
     long: Annotated[
@@ -26,4 +26,4 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, or runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, layouts, suites, runs, or zoo."""

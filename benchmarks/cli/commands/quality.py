@@ -21,7 +21,9 @@ Examples:
 
 @implemented_in("benchmarks.cli.quality")
 def quality(
-    faces: Annotated[str, typer.Argument(metavar="SET", help="FaceSet directory, or a generator in the store.")],
+    faces: Annotated[
+        str, typer.Argument(metavar="SET", help="FaceSet directory, a generator in the store, or zoo:NAME.")
+    ],
     against: Annotated[
         Path | None, typer.Option("--against", help="Real FaceSet. [default: what the generator was trained on]")
     ] = None,

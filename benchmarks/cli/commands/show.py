@@ -22,7 +22,10 @@ Examples:
 @implemented_in("benchmarks.cli.show")
 def show(
     name: Annotated[
-        str, typer.Argument(help="Generator, detector, source, finished run, or directory of a trained generator.")
+        str,
+        typer.Argument(
+            help="Generator, detector, source, finished run, zoo:NAME, or directory of a trained generator."
+        ),
     ],
     preset: Annotated[str, typer.Option("--preset", help="Show settings as of this preset.")] = "quick",
     generator: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.report.focus import hardest
 from benchmarks.report.key_figure import leaderboard_figure, pairings_figure, results_figure
@@ -14,6 +14,7 @@ from benchmarks.report.sections.base import Content, Section
 from benchmarks.report.text.run_warnings import warnings
 from benchmarks.report.text.suite_summary import suite_notes, suite_sentences
 from benchmarks.report.text.summary import Summary, summarize
+from benchmarks.report.text.zoo_notes import zoo_notes
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class SummarySection(Section):
         else:
             summary = summarize(run.results, errors_of(run.cells, run.scores))
             figure = _key_figure(run)
+        summary = replace(summary, notes=(*summary.notes, *zoo_notes(run.whole)))
         return SummaryContent(summary, figure, _left_out(run), len(run.whole.detectors))
 
 

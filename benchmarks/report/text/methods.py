@@ -67,6 +67,9 @@ def _forgeries(results: Results) -> str:
 def _generator(generator: GeneratorFacts) -> str:
     if generator.files is not None:
         return f"{generator.name} (files, read as {generator.files.recognised})"
+    if generator.zoo is not None:
+        zoo = generator.zoo
+        return f"{generator.name} (published weights, trained on {generator.kimg:.4g} thousand images of {zoo.data})"
     if not generator.trained:
         return f"{generator.name} (edits of real images)"
     return f"{generator.name} (trained on {generator.kimg:.4g} thousand images, {generator.precision})"
@@ -117,8 +120,9 @@ def works(results: Results) -> Iterator[tuple[Work, str]]:
     """
     for work in works_of(results.data.citation):
         yield work, f"the images of {results.data.name}"
-    for name in dict.fromkeys(generator.base or generator.name for generator in results.generators):
-        yield from _cited(GENERATORS, base_name(name), "", "generator", name)
+    cited = {(facts.base or facts.name): facts.zoo and facts.zoo.architecture for facts in results.generators}
+    for name, architecture in cited.items():
+        yield from _cited(GENERATORS, architecture or base_name(name), "", "generator", name)
     for detector in results.detectors:
         if detector.name not in CONTROLS:  # no publication is about them
             registered = split_adversary(short_name(detector.family))[0]

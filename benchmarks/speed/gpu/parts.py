@@ -168,7 +168,17 @@ def zoo(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
             f"--set generator.training.kimg={kimg:g} --set 'generator.training.augment=[colour, translation]' "
             "--set generator.training.augment_target=0.6"
         )
-        recorder.fact("file", keep(out, setting.work, setting.out, command=command).name)
+        recorder.fact(
+            "file",
+            keep(
+                out,
+                setting.work,
+                setting.out,
+                command=command,
+                citation=faces.card.citation,
+                device=str(setting.device),
+            ).name,
+        )
 
     return run
 

@@ -6,29 +6,27 @@ import math
 import os
 import shutil
 import signal
-import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
-import numpy as np
 import torch
 
 from benchmarks.speed.gpu.record import GpuFigure, Recorder
 from benchmarks.speed.gpu.scale import training_of
-from forge.core.compute import derive_seed
+from benchmarks.zoo.archive import pack
+from benchmarks.zoo.publish import Origin, default_name, publish_generator, quality_rows
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 from forge.core.progress import ProgressEvent, silent
 from forge.faces.faceset import FaceSet
-from forge.faces.imaging.grids import write_grid
 from forge.faces.prepare import prepare
 from forge.faces.sources.base import Source
 from forge.faces.sources.fairface import FairFaceSource
 from forge.faces.sources.rendered import RenderedSource
-from forge.generators.artifact import TrainedGenerator, export_averaged
+from forge.generators.artifact import TrainedGenerator
 from forge.generators.sample import synthesize
 from forge.quality.measure import Quality
 from forge.quality.sets import Ask, measure_floor, measure_set
@@ -173,38 +171,30 @@ def finished_or_newest(training: Path) -> Path:
     return ordered[-1]
 
 
-def keep(training: Path, work: Path, out: Path, *, command: str) -> Path:
-    """Pack what is worth keeping of a training into one tar file: half-precision generator, card, samples, health.
+def keep(training: Path, work: Path, out: Path, *, command: str, citation: str = "", device: str = "cpu") -> Path:
+    """Pack what is worth keeping of a training into one archive: the member of the zoo that it makes.
 
     Args:
         training: directory of the generator.
         work: for the folder that is packed.
-        out: where the tar file goes.
+        out: where the archive goes; `bench zoo add` takes it.
         command: that trains it again.
+        citation: of the real faces.
+        device: where samples are made.
 
     Returns:
-        The tar file, `<generator>-<resolution>.tar`.
+        The archive, `<generator>-<resolution>.tar`.
     """
     trained = TrainedGenerator.open(training)
-    name = f"{trained.card.name.partition('@')[0]}-{trained.card.resolution}"
+    name = default_name(trained.card.name, trained.card.resolution)
     folder = work / "kept" / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    export_averaged(trained, folder)  # averaged weights in half precision, which make the forgeries
-    write_json(folder / "made.json", {"command": command})
-    # Samples of the exported weights, not of those in memory: they show what the file makes.
-    exported = TrainedGenerator.open(folder)
-    samples = synthesize(  # a seed of its own, that no run draws test forgeries with
-        exported, work / f"samples-{name}", counts={"test": 64}, seed=derive_seed(0, "zoo"), on_progress=silent
+    # its quality is measured while the next one is trained; a large one is kept all the same
+    member = publish_generator(
+        trained, folder, name=name, origin=Origin(command, citation), largest_mb=math.inf, device=device
     )
-    write_grid(folder / "samples.png", samples.view().read())
-    for directory in (training, training.parents[1]):  # of a snapshot: the working directory of its training
-        for file in ("log.jsonl", "health.json"):
-            if (directory / file).is_file():
-                shutil.copy(directory / file, folder / file)
     path = out / f"{name}.tar"
-    with tarfile.open(path, "w") as tar:
-        tar.add(folder, arcname=name)
+    pack([member], path)
     return path
 
 
@@ -226,13 +216,4 @@ def measure_quality(recorder: Recorder, training: Path, faces: FaceSet, device: 
         floor = measure_floor(faces, ask)
         write_json(reference, floor.model_dump(mode="json"))
     comparison = measure_set(forged, faces, ask, floor=floor)
-    rows = [
-        {"metric": row.metric, "value": _plain(row.value), "reference": _plain(row.floor), "n": row.n}
-        | {"better": row.better}
-        for row in comparison.rows()
-    ]
-    recorder.fact("quality", rows)
-
-
-def _plain(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else round(float(value), 5)  # NaN is no JSON
+    recorder.fact("quality", quality_rows(comparison.rows()))

@@ -9,6 +9,8 @@ from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.faces.halves import halve
 
+WHOLE = "digest before"  # fact: digest of the faces before they are halved, which generators learn from
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Halve(FaceStage):
@@ -40,8 +42,9 @@ class Halve(FaceStage):
         Raises:
             InputError: a split has faces of one person only.
         """
-        faces = halve(job.faces(self.data), job.out / FACES, job.context.on_progress)
-        return {"images": len(faces)}
+        whole = job.faces(self.data)
+        faces = halve(whole, job.out / FACES, job.context.on_progress)
+        return {"images": len(faces), WHOLE: whole.card.digest}
 
 
 Reals = Prepare | Halve

@@ -14,11 +14,11 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.generator import GeneratorStage
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.score import Score
-from benchmarks.workflow.stages.train import Train
 
 _S = TypeVar("_S", bound=Stage)
 
@@ -68,7 +68,7 @@ class ReportParts(Collecting):
     evaluation: Evaluate
     reference: Reference
     audit: Audit | None
-    trained: tuple[Train, ...]
+    trained: tuple[GeneratorStage, ...]
     forged: tuple[Forger, ...]
     snapshots: tuple[Trained, ...]
     quality: tuple[Quality, ...]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job
-from benchmarks.workflow.stages.train import Train
+from benchmarks.workflow.stages.generator import GeneratorStage
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -14,7 +14,7 @@ class Synthesize(ForgedStage):
     """Generator to forged FaceSet.
 
     Attributes:
-        generator: its training.
+        generator: its training, or its published weights.
         mix: labels of the forgeries.
         truncation: of their styles; 1: none.
         weights: averaged or raw.
@@ -24,7 +24,7 @@ class Synthesize(ForgedStage):
     action = "synthesize"
     VERSION = 2
 
-    generator: Train
+    generator: GeneratorStage
     mix: Literal["training", "uniform"] | dict[str, dict[str, float]]
     truncation: float
     weights: str

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.names import short_name
 from benchmarks.workflow.joint import run_jointly
-from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stage import Facts, Job
+from benchmarks.workflow.stages.generator import GeneratorStage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.compute import derive_seed
 from forge.core.files import read_json
@@ -18,19 +18,14 @@ from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
-    from forge.generators.artifact import TrainedGenerator
-    from forge.generators.base import Architecture
     from forge.training.task import Training
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Train(Stage):
+class Train(GeneratorStage):
     """FaceSet to generator, on split `forge` of the real faces.
 
     Attributes:
-        generator: name in the run, without a snapshot.
-        architecture: registered name, or path/to/file.py:Class.
-        network: settings of the architecture.
         training: settings of the training.
         condition: label columns that it is conditioned on.
         domains: label column -> values of source and target domain, of an unpaired translator; None: it has none.
@@ -42,11 +37,7 @@ class Train(Stage):
 
     action = "train"
     VERSION = 4
-    optional = True
 
-    generator: str
-    architecture: str
-    network: dict[str, Any]
     training: dict[str, Any]
     condition: tuple[str, ...]
     domains: dict[str, list[str]] | None
@@ -54,16 +45,6 @@ class Train(Stage):
     numerics: dict[str, Any]
     training_seed: int = 0
     data: Prepare
-
-    @property
-    def label(self) -> str:
-        """Return the generator."""
-        return self.generator
-
-    @property
-    def about(self) -> str:
-        """Return the architecture, which its variants share."""
-        return short_name(self.architecture)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -83,20 +64,6 @@ class Train(Stage):
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
         return run_jointly(self, job)
-
-    def untrained(self, resolution: int, *classes: tuple[int, ...]) -> Architecture:
-        """Make the architecture for images of this size, and of a conditional one for these numbers of values."""
-        implementation = GENERATORS.load(self.architecture)
-        network = validated(implementation.Settings, self.network, where=f"generators.{self.generator}.network")
-        architecture: Architecture = implementation(network, resolution, *classes)
-        return architecture
-
-    def trained(self, job: Job, snapshot: float | None) -> TrainedGenerator:
-        """Open the generator, or a snapshot of its training."""
-        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
-
-        implementation = GENERATORS.load(self.architecture)
-        return TrainedGenerator.open(generator_folder(job.path(self), snapshot), implementation=implementation)
 
     def jointly(self, job: Job, processes: ProcessGroup) -> Facts:
         """Train in this process."""

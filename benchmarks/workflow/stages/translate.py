@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.workflow.stage import FACES, Facts, ForgedStage, Job
+from benchmarks.workflow.stages.generator import GeneratorStage
 from benchmarks.workflow.stages.halve import Reals
-from benchmarks.workflow.stages.train import Train
 from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Translate(ForgedStage):
     """Translator and real faces to forged FaceSet.
 
     Attributes:
-        generator: its training.
+        generator: its training, or its published weights.
         weights: averaged or raw.
         snapshot: thousands of images of the training; None: its end.
         direction: of a translator between domains.
@@ -30,7 +30,7 @@ class Translate(ForgedStage):
     action = "translate"
     VERSION = 2  # 2: the card has the settings of the architecture
 
-    generator: Train
+    generator: GeneratorStage
     weights: str
     snapshot: float | None
     direction: str

@@ -1,0 +1,1 @@
+"""The zoo: trained generators and detectors as small folders that a name stands for."""
