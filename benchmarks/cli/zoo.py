@@ -175,7 +175,7 @@ class _Publisher:
             name=called,
             command=self._command(name, resolution)
             + (f" --trained-on {shlex.quote(trained_on)}" if trained_on else ""),
-            images=faces_for(self.results, Store(self.store), resolution),
+            images=faces_for(self.results, Store(self.store), resolution).images,
             largest_mb=self.largest,
         )
 
