@@ -94,7 +94,7 @@ _CANNOT = (
     "Its answer is evidence on forgeries like those of its training, never proof about a person: it does not know "
     "other generators, edits of parts of a photo, or photos that were handled otherwise than its real ones."
 )
-_AUGMENTATIONS = ("rescale", "blur", "noise", "jpeg")  # settings that are probabilities
+_AUGMENTATIONS = ("wild", "rescale", "blur", "noise", "jpeg")  # settings that are probabilities
 _COLUMN = {
     "unseen": "the same method trained on all families but the tested one: what to expect of a new generator",
     "wild": "the same, on images after chains of changes",

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from detect.data.wild import changed_once
 from detect.training.settings import NetworkSettings
 from forge.core.compute import to_device
+from forge.core.errors import InputError
 from forge.faces.imaging import ops
 
 
@@ -23,7 +26,7 @@ def augment(
     *,
     of: tuple[int, Tensor] | None = None,
 ) -> Tensor:
-    """Mirror, move, rescale, blur, add noise, compress and crop, each image with random numbers of its own.
+    """Mirror, move, change as the web does, rescale, blur, add noise, compress and crop, each image with its own draws.
 
     Every number is drawn whatever the settings are, so that switching one operation off, or changing its range, leaves
     all others as they were.
@@ -37,6 +40,9 @@ def augment(
 
     Returns:
         A new tensor uint8 [N, h, w, C] on the same device, where h and w are H and W, or `cropped` of them.
+
+    Raises:
+        InputError: `wild` is asked of images with masks.
     """
     height, width = pixels.shape[1:3]
     count, mine = of or (len(pixels), torch.arange(len(pixels)))
@@ -48,6 +54,7 @@ def augment(
     strength = torch.rand(4, count, generator=generator, dtype=torch.float64)[:, mine]
     corner = torch.rand(2, count, generator=generator, dtype=torch.float64)[:, mine]
     keys = torch.randint(1 << 62, (count,), generator=generator)[mine]  # int64: one key of noise per image
+    wild = torch.rand(count, generator=generator, dtype=torch.float64)[mine] < settings.wild
 
     def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
         chosen = (happens[row] < probability).nonzero().flatten()
@@ -61,6 +68,8 @@ def augment(
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
 
+    # first, since an image that was saved by somebody is then changed by somebody else
+    _change_wildly(pixels, wild.nonzero().flatten(), keys)
     # the order of an image's way: resized, blurred, noisy, compressed; JPEG last, as files are saved
     some(0, settings.rescale, lambda old, at: ops.rescale(old, within(0, settings.rescale_range, at)))
     some(1, settings.blur, lambda old, at: ops.blur(old, within(1, settings.blur_sigma, at)))
@@ -72,6 +81,24 @@ def augment(
     # the crop comes last: filters still see the pixels beyond its edges
     side = cropped(height, settings.crop), cropped(width, settings.crop)
     return random_crop(pixels, corner, side) if side != (height, width) else pixels
+
+
+def _change_wildly(pixels: Tensor, chosen: Tensor, keys: Tensor) -> None:
+    """Change some images by a chain of `wild` each, in place, on the CPU whatever the device.
+
+    Raises:
+        InputError: they have masks, which a crop within the chain would not move.
+    """
+    if not len(chosen):
+        return
+    if pixels.shape[-1] > 3:
+        raise InputError("wild augmentation crops images but not their masks; leave wild out for a localiser")
+    # another stream than the noise of `augment`, which takes the same key
+    sources = (np.random.default_rng([1, key]) for key in keys[chosen].tolist())
+    positions = to_device(chosen, pixels.device)
+    parts = pixels[positions].cpu()
+    changed = torch.stack([changed_once(image, source) for image, source in zip(parts, sources, strict=True)])
+    pixels[positions] = to_device(changed, pixels.device)
 
 
 def flip_and_shift(

@@ -35,12 +35,16 @@ class Wild(Perturbation):
         """Change each image by its own chain."""
         changed = torch.empty_like(images)
         for number, image in enumerate(images):
-            source = random_of(image.numpy())
-            part = image[None]
-            for name in chain(source):
-                part = CHANGES[name](part, source)
-            changed[number] = part[0]
+            changed[number] = changed_once(image, random_of(image.numpy()))
         return changed
+
+
+def changed_once(image: Tensor, source: np.random.Generator) -> Tensor:
+    """Change one image, uint8 [H, W, 3] on the CPU, by a chain drawn from a source."""
+    part = image[None]
+    for name in chain(source):
+        part = CHANGES[name](part, source)
+    return part[0]
 
 
 def chain(source: np.random.Generator) -> list[str]:

@@ -68,6 +68,11 @@ class NetworkSettings(DetectorSettings):
     )
     flip: bool = Field(True, description="mirror training images left to right at random")
     shift: float = Field(0.06, ge=0, lt=0.5, description="largest random move of a training image, share of its side")
+    wild: Share = Field(
+        0.0,
+        exclude_if=lambda share: share == 0,
+        description="probability that a training image is changed as by the perturbation wild, with draws of its own",
+    )
     rescale: Share = Field(0.0, description="probability that a training image is made smaller and enlarged back")
     rescale_range: tuple[float, float] = Field((0.5, 1.0), description="how much smaller, share of its side")
     blur: Share = Field(0.0, description="probability that a training image is blurred")

@@ -28,7 +28,7 @@ def suite_sentences(board: Leaderboard) -> list[str]:
         names = [line.detector for line in leaders[1:]]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         lead += f"; no paired test separates it from {shown}"
-    sentences = [f"{lead}. {len(ranked)} detectors are ranked."]
+    sentences = [f"{lead}. {len(ranked)} detectors are ranked." if len(ranked) > 1 else f"{lead}."]
     # a high AUC with a useless threshold would mislead readers
     if best.balanced_accuracy is not None and best.balanced_accuracy <= FINDS_NOTHING:
         sentences.append(

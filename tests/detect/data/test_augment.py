@@ -6,6 +6,7 @@ import torch
 import detect.data.augment
 from detect.data.augment import augment, flip_and_shift
 from detect.training.settings import NetworkSettings
+from forge.core.errors import InputError
 
 
 def images(count: int = 64, size: int = 8) -> torch.Tensor:
@@ -153,3 +154,22 @@ def test_crop_cuts_windows_everywhere_and_resizes_nothing():
         assert len(places) == 1
         seen.add(places[0])
     assert len(seen) == 9
+
+
+def test_wild_changes_each_image_by_its_own_chain_and_leaves_other_draws_alone():
+    plain, half = augmented(**OFF), augmented(**OFF, wild=0.5)
+    changed = (plain != half).flatten(1).any(1)
+    assert 20 <= changed.sum() <= 44
+    every = augmented(**OFF, wild=1.0)
+    assert torch.equal(every[changed], half[changed])  # occurrence and strength are two draws
+    assert torch.equal(every, augmented(**OFF, wild=1.0)) and not torch.equal(every, augmented(1, **OFF, wild=1.0))
+    same = augment(images(1, 16).repeat(32, 1, 1, 1), seeded(), NetworkSettings(**OFF, wild=1.0))
+    assert len({image.numpy().tobytes() for image in same}) > 25  # not a function of the image, as in the test
+    assert torch.equal(augmented(**ALL)[~changed], augmented(**ALL, wild=0.5)[~changed])
+    assert "wild" not in NetworkSettings().model_dump() and NetworkSettings(wild=0.5).model_dump()["wild"] == 0.5
+
+
+def test_wild_is_refused_beside_masks():
+    masked = torch.cat([images(4, 16), images(4, 16)[..., :1]], dim=-1)
+    with pytest.raises(InputError, match="leave wild out for a localiser"):
+        augment(masked, seeded(), NetworkSettings(**OFF, wild=1.0))
