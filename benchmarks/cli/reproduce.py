@@ -218,7 +218,7 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
 
 def _from_scores(expected: Expected, report: RunReport, archive: Path | None = None) -> list[Verdict]:
     """Compute every number from the scores, which may be in an archive elsewhere."""
-    results, scores = report.results, report.scores_from(archive)
+    results, scores = report.results, report.compact_scores(archive)
     protocol = Protocol(results.protocol_version, results.families)
     cells = cells_of(scores, protocol)
     report.check(MASKS, note=False)

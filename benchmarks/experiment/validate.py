@@ -21,7 +21,7 @@ from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
 from benchmarks.experiment.views import check_views
-from benchmarks.experiment.zoo import checked_member, refuse_equal_members
+from benchmarks.experiment.zoo import checked_member, refuse_equal_members, seen_in_training
 from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
@@ -82,7 +82,7 @@ def _detector(
     from detect.detectors.base import Detector  # imports pandas
 
     if is_fitted(request.detector):  # a folder: its settings are its card's
-        return _adopted(request, resolution)
+        return _adopted(request, resolution, generators)
     if request.detector in CONTROL_DETECTORS and name != request.detector:
         raise InputError(f"--detector {name}={request.detector}: a control keeps its name, by which audits know it")
     implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
@@ -343,7 +343,7 @@ def _tampering(name: str, generator: GeneratorSettings, tampering: Tampering[Any
     )
 
 
-def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
+def _adopted(request: DetectorRequest, resolution: int, generators: Mapping[str, GeneratorSettings]) -> DetectorRequest:
     """Identify a fitted detector by its card, which holds the digests of all its files."""
     from detect.artifact import read_card, settings_of  # imports pandas
 
@@ -367,7 +367,7 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
         files |= file_digests(reference, {})
     implementation = DETECTORS.load(reference)
     settings = settings_of(card, implementation, folder / "detector.json")
-    known = {"trained_on": card.trained_on, "files": files}
+    known = {"trained_on": seen_in_training(card.trained_on, generators), "files": files}
     return request.model_copy(update=known | facts_of(implementation, settings))
 
 

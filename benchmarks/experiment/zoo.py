@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.experiment.configs import merged, validated
 from benchmarks.experiment.settings import GeneratorSettings
+from benchmarks.protocol import GeneratorId, TrainSet
 from benchmarks.zoo.members import PREFIX, WEIGHTS, member_of, refuse_other_resolution
 from forge.core.errors import InputError, quoted, short
 from forge.generators import GENERATORS
@@ -87,6 +88,41 @@ def checked_member(name: str, generator: GeneratorSettings, resolution: int) -> 
             "judged": False,  # published weights have no discriminator
         }
     )
+
+
+def seen_in_training(trained_on: str, generators: Mapping[str, GeneratorSettings]) -> str:
+    """Add to the training of a fitted detector the generators of a run that are of one architecture with one in it.
+
+    A detector that was trained on `dcgan` has seen the family of `zoo:dcgan-64`, perhaps the same weights, and the
+    other way round; by their names alone it would count as unseen.
+
+    Args:
+        trained_on: of the detector's card.
+        generators: of the run.
+
+    Returns:
+        The training as a run writes it; `trained_on` itself where nothing is added.
+    """
+    training = TrainSet.parse(trained_on)
+    seen = {_architecture(name) for name in training.generators}
+    added = [
+        name
+        for name, generator in generators.items()
+        if (generator.zoo or any(each.startswith(PREFIX) for each in training.generators))
+        and _architecture(name) in seen
+    ]
+    return str(TrainSet.of(*training.generators, *added, variant=training.variant)) if added else trained_on
+
+
+def _architecture(name: str) -> str:
+    """Return the architecture behind a generator's name; of a member that is not here, its name."""
+    base = GeneratorId.parse(name).base
+    if not base.startswith(PREFIX):
+        return base
+    try:
+        return str(member_of(base, "generator").generator["architecture"])
+    except InputError:  # unknown here
+        return base
 
 
 def refuse_equal_members(generators: Mapping[str, GeneratorSettings]) -> None:

@@ -101,7 +101,7 @@ def scores_of(report: RunReport) -> pd.DataFrame:
     """Return the score rows of a report, and those submitted to it."""
     # Submitted rows are read with each ranking: a removed file takes its detector out again.
     others = [read_compact([file]) for file in sorted(submitted(report.folder).glob("*.parquet"))]
-    return stacked([report.scores, *others])
+    return stacked([report.compact_scores(), *others])
 
 
 def submitted(folder: Path) -> Path:

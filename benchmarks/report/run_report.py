@@ -145,19 +145,25 @@ class RunReport:
             CorruptError: changed after the report was written, or not readable as Parquet.
             ScoresAbsentError: they are in an archive that is not beside the report.
         """
-        return self.scores_from(None)
+        from benchmarks.report.score_layout import read_report_scores  # imports pandas
 
-    def scores_from(self, archive: Path | None) -> pd.DataFrame:
-        """Read the scores of a report whose archive lies elsewhere; errors are those of `scores`.
+        self._check_scores()
+        return read_report_scores(self.folder)
+
+    def compact_scores(self, archive: Path | None = None) -> pd.DataFrame:
+        """Read the scores with names as categories, in a third of the memory; errors are those of `scores`.
 
         Args:
-            archive: the file; None: beside the report.
+            archive: the file that has them; None: beside the report.
         """
         from benchmarks.report.score_layout import read_compact_scores  # imports pandas
 
+        self._check_scores()
+        return read_compact_scores(self.folder, archive)
+
+    def _check_scores(self) -> None:
         names = (name for name in data_files(self.folder) if name.startswith("scores"))
         self.check(*names, note=False)  # noted once, when results.json was read
-        return read_compact_scores(self.folder, archive)
 
     @property
     def has_scores(self) -> bool:

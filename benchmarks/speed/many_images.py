@@ -30,7 +30,7 @@ class _Brightness:
     family, resolution = "brightness", _SIDE
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        return np.asarray(images.mean(axis=(1, 2, 3)), np.float64)
+        return np.asarray(images.mean(axis=(1, 2, 3), dtype=np.float64))
 
     def scoring_precision(self, compute: Compute) -> Precision:
         return "fp32"

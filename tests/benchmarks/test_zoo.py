@@ -17,6 +17,9 @@ from synthetic import ONE, make_results, make_scores
 
 from benchmarks.cli.zoo import rebuilding
 from benchmarks.evaluation.run_facts import ZooFacts
+from benchmarks.experiment.settings import GeneratorSettings
+from benchmarks.experiment.zoo import generator_of_zoo, seen_in_training
+from benchmarks.inference.check_faces import CheckFaces
 from benchmarks.report.text.zoo_notes import zoo_notes
 from benchmarks.speed.gpu.zoo import keep
 from benchmarks.workflow.generator_records import Computation, GeneratorRecords
@@ -360,7 +363,8 @@ def detectors(bench, tmp_path, monkeypatch):
     """A finished run with two detectors, in the folder where `bench` is called."""
     finished_run(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3), dtype=np.uint8)
-    monkeypatch.setattr("benchmarks.cli.zoo.faces_for", lambda *_: noise)
+    faces = CheckFaces(noise, np.zeros(len(noise), np.int8))
+    monkeypatch.setattr("benchmarks.cli.zoo.faces_for", lambda *_: faces)
     return bench
 
 
@@ -381,6 +385,16 @@ def test_a_published_detector_judges_photos_as_its_run_does(detectors, tmp_path)
         first, second = (answer["images"][0] for answer in answers)
         assert first["verdict"] == second["verdict"]
         assert first["probability"] == pytest.approx(second["probability"], abs=0.01)
+
+
+def test_a_detector_has_seen_members_of_the_architectures_that_it_was_trained_on(zoo):
+    run = {"zoo:gan-16": generator_of_zoo("zoo:gan-16", {}), "dcgan": GeneratorSettings(architecture="dcgan")}
+    assert seen_in_training("gan+flow", run) == "flow+gan+zoo:gan-16"
+    assert seen_in_training("dcgan", run) == "dcgan"
+    assert seen_in_training("flow:shuffled", run) == "flow:shuffled"
+    assert seen_in_training("zoo:gan-16", run) == "zoo:gan-16"
+    assert seen_in_training("zoo:gan-16", {"gan": GeneratorSettings(architecture="gan")}) == "gan+zoo:gan-16"
+    assert seen_in_training("zoo:gone-16", run) == "zoo:gone-16"
 
 
 def test_lists_and_cards_show_members(detectors, zoo):

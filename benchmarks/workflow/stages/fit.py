@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.perturb import Perturb
 from benchmarks.workflow.stages.train import Train
+from benchmarks.zoo.members import PREFIX
 from detect.detectors.registry import DETECTORS
 from forge.core.compute import derive_seed
 from forge.core.registry import is_file_reference, named_file
@@ -163,8 +164,9 @@ class Fit(FitStage):
         label = self.detector if self.detector != short_name(reference) else ""
         trained = fit_detector(reference, typed, data, context, trained_on=str(self.training), label=label)
         if processes is None or processes.first:
-            trained.save(job.out / "detector")
-        return {"parameters": trained.card.parameters}
+            card = trained.card.model_copy(update={"trained_on": str(self.training)})
+        replace(trained, card=card).save(job.out / "detector")
+        return {"parameters": card.parameters}
 
     def _pair(self, job: Job, split: str, count: int) -> tuple[View, View]:
         """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares.
@@ -222,7 +224,9 @@ class Adopt(FitStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return its name and the digests of its files."""
-        return {"name": self.detector, "files": self.files, "resolution": self.resolution}
+        # names of members are part of what its scores say; without any, keys are those of before there was a zoo
+        named = {"trained_on": str(self.training)} if PREFIX in str(self.training) else {}
+        return {"name": self.detector, "files": self.files, "resolution": self.resolution, **named}
 
     def implementation(self) -> type[Detector[Any]] | None:
         """Return the class that this command names for a detector from a file; None: its stored name is enough."""
@@ -240,8 +244,9 @@ class Adopt(FitStage):
 
         loaded = load_trained(Path(self.folder), implementation=self.implementation())
         trained = use_pretrained(loaded, self.detector, self.resolution, self.seed)
-        trained.save(job.out / "detector")
-        return {"parameters": trained.card.parameters}
+        card = trained.card.model_copy(update={"trained_on": str(self.training)})
+        replace(trained, card=card).save(job.out / "detector")
+        return {"parameters": card.parameters}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
