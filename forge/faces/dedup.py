@@ -16,11 +16,12 @@ correlate at 0.998; of the 5 % of FairFace photos that are plain, 97 % of the co
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.imaging.luma import LUMA
 
 MAX_HAMMING = 7
@@ -33,6 +34,7 @@ THUMBNAIL = 16
 _BANDS, _BAND_BITS = 4, 16
 _BLOCK = 1 << 22  # candidate pairs held at once
 _AT_ONCE = 1 << 15  # pairs correlated at once
+_ROUNDS = _BANDS * (1 + _BAND_BITS)  # joins of a band with itself, exactly and with each bit flipped
 _PER_HASH = 16  # images of one hash that others are compared with: a folder of equal frames stays linear
 
 Hashes = NDArray[np.uint64]
@@ -57,12 +59,13 @@ def describe(images: NDArray[np.uint8]) -> tuple[Hashes, Thumbnails]:
     return hashes, np.rint(_shrink(grey, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
 
 
-def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
+def near_duplicates(hashes: Hashes, thumbnails: Thumbnails, on_progress: OnProgress = silent) -> Pairs:
     """Find pairs of images of the same photo.
 
     Args:
         hashes: uint64 [n].
         thumbnails: uint8 [n, 16, 16] of the same images.
+        on_progress: called with the rounds of the search: a million images take minutes.
 
     Returns:
         Positions, int64 [m, 2], the smaller first. Where more than 16 images share a hash, the rest of them are
@@ -71,7 +74,8 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
     duplicates = [np.empty((0, 2), np.int64)]
     blocks = range(0, len(thumbnails), _AT_ONCE)
     plain = np.concatenate([np.empty(0, bool), *(is_plain(thumbnails[at : at + _AT_ONCE]) for at in blocks)])
-    for candidates in _candidates(hashes):
+    note = "searching near duplicates"
+    for candidates in _candidates(hashes, lambda done: on_progress(ProgressEvent(done, _ROUNDS, "rounds", note=note))):
         for start in range(0, len(candidates), _AT_ONCE):
             pairs = candidates[start : start + _AT_ONCE]
             threshold = np.where(plain[pairs].all(axis=1), MIN_CORRELATION_PLAIN, MIN_CORRELATION)
@@ -129,7 +133,7 @@ def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     return np.asarray(first[cluster], np.int64)
 
 
-def _candidates(hashes: Hashes) -> Iterator[Pairs]:
+def _candidates(hashes: Hashes, on_round: Callable[[int], None]) -> Iterator[Pairs]:
     """Pairs of positions whose hashes differ in at most MAX_HAMMING bits, in blocks, some more than once."""
     values, where, size = np.unique(hashes, return_inverse=True, return_counts=True)
     # positions sorted by hash: those of hash h are members[start[h] : start[h] + size[h]]
@@ -144,7 +148,7 @@ def _candidates(hashes: Hashes) -> Iterator[Pairs]:
         b = members[_ranges(start[group] + first + 1, later)]
         yield np.stack([a, b], axis=1)
     # all nu x nv combinations of the first members of both: `step` counts them, quotient and remainder tell the pair
-    for u, v in _near_values(values):  # pairs across two hashes
+    for u, v in _near_values(values, on_round):  # pairs across two hashes
         nu, nv = np.minimum(size[u], _PER_HASH), np.minimum(size[v], _PER_HASH)
         pair = np.repeat(np.arange(len(u)), nu * nv)
         step = _ranges(np.zeros(len(u), np.int64), nu * nv)
@@ -153,7 +157,7 @@ def _candidates(hashes: Hashes) -> Iterator[Pairs]:
         yield np.sort(np.stack([a, b], axis=1), axis=1)
 
 
-def _near_values(values: Hashes) -> Iterator[tuple[Pairs, Pairs]]:
+def _near_values(values: Hashes, on_round: Callable[[int], None]) -> Iterator[tuple[Pairs, Pairs]]:
     """Indices of distinct hashes within MAX_HAMMING bits.
 
     Pigeonhole: of four bands of 16 bits, one differs in at most 7 // 4 = 1 bit. So each band is joined with itself,
@@ -165,7 +169,8 @@ def _near_values(values: Hashes) -> Iterator[tuple[Pairs, Pairs]]:
         order = np.argsort(keys, kind="stable")
         # images with the key k are order[edges[k] : edges[k + 1]]
         edges = np.searchsorted(keys[order], np.arange((1 << _BAND_BITS) + 1))
-        for flip in (0, *(1 << bit for bit in range(_BAND_BITS))):  # itself, and all keys one bit away
+        for turn, flip in enumerate((0, *(1 << bit for bit in range(_BAND_BITS)))):  # itself, and keys one bit away
+            on_round(band * (1 + _BAND_BITS) + turn)
             partner = keys ^ flip
             sizes = edges[partner + 1] - edges[partner]
             for some in _blocks(sizes):

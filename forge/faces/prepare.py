@@ -37,6 +37,7 @@ from forge.faces.taken import Taken, first_pass
 from forge.faces.writer import FaceSetWriter
 
 MIN_IMAGES = FEWEST
+_MANY = 100_000  # images from which the search for duplicates reports its progress
 CLUSTER_PREFIX = "cluster-"  # of the identity of images that are copies of each other and of no known person
 RESOLUTIONS = (16, 1024)
 
@@ -101,7 +102,8 @@ def prepare(
         if isinstance(source, FileSource):
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
         # after everything was seen: neither duplicates nor fractions can be decided on a part
-        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, min_images=max(min_images, MIN_IMAGES))
+        fewest = max(min_images, MIN_IMAGES)
+        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, min_images=fewest, on_progress=on_progress)
         provenance = {
             "source": {"name": source.name, "fingerprint": source.identity(), **source.settings()},
             "preparation": {
@@ -223,13 +225,21 @@ class _Plan:
 
 
 def _decide(
-    source: Source, taken: Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, min_images: int
+    source: Source,
+    taken: Taken,
+    splits: Mapping[str, float],
+    *,
+    seed: int,
+    dedupe: bool,
+    min_images: int,
+    on_progress: OnProgress,
 ) -> _Plan:
     total = len(taken)
     # before the search for duplicates: an error on too few images needs none
     _check_enough(source, taken, total, 0, min_images)
     same, first = exact_duplicates(taken.digests)
-    pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), taken.thumbnails)])
+    told = on_progress if total >= _MANY else silent  # fewer take no time worth a word
+    pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), taken.thumbnails, told)])
     original = clusters(total, pairs)
     used = original == np.arange(total) if dedupe else np.ones(total, bool)  # the first of each cluster
     _check_enough(source, taken, int(used.sum()), int(total - used.sum()), min_images)

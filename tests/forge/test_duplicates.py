@@ -60,6 +60,13 @@ def test_small_blocks_find_the_same(monkeypatch):
     assert np.array_equal(near_duplicates(hashes, thumbnails), whole)
 
 
+def test_rounds_of_the_search_are_reported():
+    events = []
+    pairs = near_duplicates(*describe(blobs(40)), events.append)
+    assert [event.done for event in events] == list(range(68)) and {event.total for event in events} == {68}
+    assert np.array_equal(pairs, near_duplicates(*describe(blobs(40))))
+
+
 def test_changed_copies_are_found_and_others_are_not():
     images = blobs(200)
     dim = (images * 0.8).astype(np.uint8)

@@ -185,6 +185,9 @@ def test_the_same_set_with_one_worker_or_two(tmp_path, monkeypatch):
     assert first.card.files == two.card.files
     assert [(event.done, event.total) for event in events] == [(64, 151), (128, 151), (151, 151)]
     assert make(root, tmp_path / "three", seed=1).card.digest != first.card.digest
+    monkeypatch.setattr("forge.faces.prepare._MANY", 100)
+    make(root, tmp_path / "four", on_progress=events.append)
+    assert events[-1].note == "searching near duplicates" and events[-1].total == 68
 
 
 def test_splits_do_not_depend_on_names_or_order(tmp_path):
