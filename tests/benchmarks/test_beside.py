@@ -162,7 +162,7 @@ def test_snapshots_need_a_detector_that_is_fitted_here(tmp_path, monkeypatch):
     run_request = made("conditions={snapshots: {dcgan: [1]}}")
     foreign = DetectorRequest(detector="somewhere/fitted", trained_on="progan")
     monkeypatch.setattr(validate, "is_fitted", lambda reference: True)
-    monkeypatch.setattr(validate, "_adopted", lambda request, resolution: foreign)
+    monkeypatch.setattr(validate, "_adopted", lambda request, resolution, generators: foreign)
     with pytest.raises(InputError, match="needs a detector that is fitted here"):
         validate.typed(run_request)
 

@@ -33,8 +33,10 @@ def by_brute_force(hashes, thumbnails):
     return counts
 
 
+@pytest.mark.parametrize("many", [1, 10**9], ids=["wide bands", "narrow bands"])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_same_pairs_as_by_brute_force(seed):
+def test_the_same_pairs_as_by_brute_force(seed, many, monkeypatch):
+    monkeypatch.setattr(dedup, "_MANY", many)
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 2**64, 12, dtype=np.uint64)
     hashes = np.repeat(base, 20)

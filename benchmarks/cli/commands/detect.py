@@ -129,7 +129,7 @@ def export(
     ] = None,
     precision: Annotated[
         str,
-        typer.Option("--precision", help="Of the ONNX file: fp32, or int8, faster for networks of convolutions."),
+        typer.Option("--precision", help="Precision of the ONNX file: fp32, or int8, faster for convolutions."),
     ] = "fp32",
     detector: options.Detector = None,
     trained_on: options.TrainedOn = None,

@@ -53,7 +53,7 @@ def reproduce(
     ] = None,
     require_scores: Annotated[
         bool,
-        typer.Option("--require-scores", help="Of several reports: exit code 3 where the archive of one is not here."),
+        typer.Option("--require-scores", help="Exit with 3 where the archive of one of several is not here."),
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
     work: Annotated[
