@@ -191,8 +191,9 @@ class Heart:
 
     def _beat(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._claims, timeout=BEAT_SECONDS)
+            changed = self._changed  # the same one to the end, also where `reset` gives another meanwhile
+            with changed:
+                changed.wait_for(lambda: not self._claims, timeout=BEAT_SECONDS)
                 if not self._claims:
                     self._thread = None
                     return
