@@ -58,7 +58,7 @@ def many_images(images: int = IMAGES) -> list[Figure]:
             apart(write_images, count, path / str(count))
             peaks.append(apart(score_images, path / str(count), path / "scores.parquet"))
     each = 1e6 * (peaks[1] - peaks[0]) / (3 * images)
-    how = f"highest, of the process, images of {_SIDE} px from disk to scores.parquet"
+    how = f"highest, of the process, with images of {_SIDE} px that it maps from the disk; to scores.parquet"
     return [
         Figure(f"memory of scoring {images:,} images", peaks[0], "MB", how),
         Figure(f"… {4 * images:,} images", peaks[1], "MB", f"{how}; {each:.0f} bytes for each image more"),
