@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -51,49 +52,36 @@ def quality(
 ) -> None:
     """Measure forged faces against the real ones they imitate: likeness, diversity, copies, faces found."""
     tune_allocator()
-
+    ask = Ask(
+        n=n,
+        seed=seed,
+        fid_weights=fid,
+        usefulness=usefulness,
+        more=tuple(name.strip() for name in (metric or "").split(",") if name.strip()),
+        device=choose_device(device),
+    )
     with tempfile.TemporaryDirectory(prefix="bench-quality-") as scratch:
-        candidate = _candidate(faces, n, seed, store, device, Path(scratch) / FACES)
-        _measure(candidate, against, n, seed, metric, fid, usefulness, store, device, as_json)
+        _measure(_candidate(faces, ask, store, Path(scratch) / FACES), against, ask, store, as_json=as_json)
 
 
-def _candidate(name: str, n: int, seed: int, store: Path, device: str, out: Path) -> FaceSet:
+def _candidate(name: str, ask: Ask, store: Path, out: Path) -> FaceSet:
     """Open the forgeries that a command names; a member of the zoo without any in the store draws n of them."""
     if not is_zoo(name) or made_by(name, store):
         return open_set(name, store)
     trained = TrainedGenerator.open(member_of(name, "generator").check().folder)
     if trained.architecture.takes_faces:
         raise InputError(f"{name} makes forgeries of photos; run it first: bench run -g {name} -d npr --data PATH")
-    return synthesize(trained, out, counts={"test": n}, seed=seed, on_progress=silent, device=choose_device(device))
+    return synthesize(trained, out, counts={"test": ask.n}, seed=ask.seed, on_progress=silent, device=ask.device)
 
 
-def _measure(
-    candidate: FaceSet,
-    against: Path | None,
-    n: int,
-    seed: int,
-    metric: str | None,
-    fid: Path | None,
-    usefulness: bool,
-    store: Path,
-    device: str,
-    as_json: bool,
-) -> None:
+def _measure(candidate: FaceSet, against: Path | None, ask: Ask, store: Path, *, as_json: bool) -> None:
     # A real set alone is measured against itself: what held-out reals get is what forgeries can reach at best.
     alone = against is None and candidate.card.kind == "real"
     real = candidate if alone else open_set(str(against), store) if against else trained_on(candidate, store)
     stage = Call("quality", candidate.card.name)
     with observer_for(quiet=as_json) as observer:
         observer.started(stage)
-        ask = Ask(
-            n=n,
-            seed=seed,
-            fid_weights=fid,
-            usefulness=usefulness,
-            more=tuple(name.strip() for name in (metric or "").split(",") if name.strip()),
-            device=choose_device(device),
-            on_progress=lambda event: observer.progressed(stage, event),
-        )
+        ask = replace(ask, on_progress=lambda event: observer.progressed(stage, event))
         floor = measure_floor(real, ask) if alone else None
         # both sides of the comparison are then the same measurement
         comparison = (
@@ -109,7 +97,7 @@ def _measure(
         _print_usefulness(usefulness_rows(comparison.forged.usefulness), candidate)
     space = comparison.floor.space.extractor
     print(f"features: {space.name}, sha256 {space.sha256[:16]}, images {space.resize}")
-    print(f"floor: held-out reals of {real.card.name} against its split 'forge', with the same n and seed {seed}")
+    print(f"floor: held-out reals of {real.card.name} against its split 'forge', with the same n and seed {ask.seed}")
 
 
 def open_set(name: str, store: Path) -> FaceSet:

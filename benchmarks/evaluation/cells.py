@@ -218,9 +218,8 @@ def units_of_images(test: pd.DataFrame) -> Ints:
     image = np.zeros(len(test), np.int64)
     for column in ("generator", "source", "sample_id", "seed"):
         part = pd.factorize(test[column], use_na_sentinel=False)[0].astype(np.int64)
-        if (
-            column == "seed"
-        ):  # a real photo is the same image in every seed (0), a forgery of another seed another image
+        if column == "seed":
+            # a real photo is the same image in every seed (0), a forgery of another seed another image
             part = np.where(forged, part + 1, 0)
         # number of the pair (image, part): distinct pairs give distinct numbers, made dense again at once
         image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)

@@ -183,24 +183,25 @@ def _near_values(values: Hashes, on_progress: OnProgress) -> Iterator[tuple[Pair
     and far fewer hashes of one key.
     """
     count = 3 if len(values) >= _MANY else 4
-    order = np.arange(64) * _SPREAD % 64
-    bands = [(band, flip) for band in np.array_split(order, count) for flip in _flips(len(band), MAX_HAMMING // count)]
-    known: tuple[NDArray[np.int64], ...] = ()
-    for number, (band, flip) in enumerate(bands):
-        on_progress(ProgressEvent(number, len(bands), "rounds", note="searching near duplicates"))
-        if not flip:
-            keys = _keys(values, band)
-            # hashes with the i-th key are by_key[edges[i] : edges[i + 1]]
-            by_key = np.argsort(keys, kind="stable")
-            distinct, edges = np.unique(keys[by_key], return_index=True)
-            known = keys, by_key, distinct, np.append(edges, len(keys))
-        keys, by_key, distinct, edges = known
-        # of two keys that differ by a flip, the one without its lowest bit: each pair once
-        first = np.flatnonzero(distinct & (flip & -flip) == 0)
-        second = np.searchsorted(distinct, distinct[first] ^ flip)
-        second[second == len(distinct)] = 0
-        there = distinct[second] == distinct[first] ^ flip
-        yield from _joined(values, by_key, edges, first[there], second[there])
+    bands = np.array_split(np.arange(64) * _SPREAD % 64, count)
+    flips = [_flips(len(band), MAX_HAMMING // count) for band in bands]
+    rounds, number = sum(map(len, flips)), 0
+    for band, flips_of in zip(bands, flips, strict=True):
+        keys = _keys(values, band)
+        by_key = np.argsort(keys, kind="stable")
+        distinct, edges = np.unique(keys[by_key], return_index=True)
+        edges = np.append(edges, len(keys))  # hashes with the i-th key are by_key[edges[i] : edges[i + 1]]
+        for flip in flips_of:
+            on_progress(ProgressEvent(number, rounds, "rounds", note="searching near duplicates"))
+            number += 1
+            # of two keys that differ by a flip, the one without its lowest bit: each pair once
+            first = np.flatnonzero(distinct & (flip & -flip) == 0)
+            second = np.searchsorted(distinct, distinct[first] ^ flip)
+            second[second == len(distinct)] = 0
+            there = distinct[second] == distinct[first] ^ flip
+            for u, v in _joined(values, by_key, edges, first[there], second[there]):
+                once = (u < v) | (flip > 0)  # within one key each pair comes in both orders
+                yield np.minimum(u, v)[once], np.maximum(u, v)[once]
 
 
 def _flips(bits: int, most: int) -> list[int]:
@@ -225,17 +226,14 @@ def _joined(
     second: NDArray[np.int64],
 ) -> Iterator[tuple[Pairs, Pairs]]:
     """Compare all hashes of each first key with all of its second one; yield near ones."""
-    heads = np.repeat(first, (edges[1:] - edges[:-1])[first])  # key of each hash on the left
-    left = by_key[_ranges(edges[first], edges[first + 1] - edges[first])]
-    right = np.repeat(second, (edges[1:] - edges[:-1])[first])
-    sizes = edges[right + 1] - edges[right]
-    for some in _blocks(sizes):
-        u = np.repeat(left[some], sizes[some])
-        v = by_key[_ranges(edges[right[some]], sizes[some])]
+    sizes = np.diff(edges)
+    left = by_key[_ranges(edges[first], sizes[first])]
+    right = np.repeat(second, sizes[first])  # the key that each of them is compared with
+    for some in _blocks(sizes[right]):
+        u = np.repeat(left[some], sizes[right[some]])
+        v = by_key[_ranges(edges[right[some]], sizes[right[some]])]
         near = np.bitwise_count(values[u] ^ values[v]) <= MAX_HAMMING
-        near &= (u < v) | np.repeat(heads[some] != right[some], sizes[some])
-        u, v = u[near], v[near]
-        yield np.minimum(u, v), np.maximum(u, v)
+        yield u[near], v[near]
 
 
 def _blocks(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -17,7 +17,6 @@ from benchmarks.inference import check_faces
 from benchmarks.inference.check_faces import CheckFaces, faces_for
 from benchmarks.inference.photos import intake_for, read_faces
 from benchmarks.inference.predictor import predictor_of
-from detect.export import agreement
 from detect.export.agreement import Agreement, Outputs
 from forge.core import extras
 from forge.core.compute import Compute
@@ -94,7 +93,7 @@ def test_the_leader_is_exported_where_none_is_named_and_others_are_listed(done, 
 def test_a_network_leaves_in_int8_with_what_that_changes(done, folder, monkeypatch):
     rng = np.random.default_rng(0)
     # noise of many contrasts, whose scores differ
-    faces = (rng.random((40, 16, 16, 3)) * rng.integers(8, 256, (40, 1, 1, 3))).astype(np.uint8)
+    faces = (rng.random((220, 16, 16, 3)) * rng.integers(8, 256, (220, 1, 1, 3))).astype(np.uint8)
     asked = []
 
     def some_faces(*_, split="test"):
@@ -102,13 +101,11 @@ def test_a_network_leaves_in_int8_with_what_that_changes(done, folder, monkeypat
         return CheckFaces(*((faces[:20], np.arange(20, dtype=np.int8) % 2) if split == "test" else (faces[20:], None)))
 
     monkeypatch.setattr(detector_export, "faces_for", some_faces)
-    # a network of few steps, on noise, is rounded far more than a real one
-    monkeypatch.setattr(agreement, "SPREAD", 0.5)
     code, out, err = done(
         "detect", "export", "mine", "-d", "disc-scratch", "--onnx", "small.onnx", "--precision", "int8"
     )
     assert (code, err, asked) == (0, "", ["test", "val"])
-    assert "It computes in int8, with ranges measured on 20 other images" in out and "AUC on 20 labelled" in out
+    assert "It computes in int8, with ranges measured on 200 other images" in out and "AUC on 20 labelled" in out
     card = Path("small.md").read_text(encoding="utf-8")
     assert "--onnx small.onnx --precision int8" in card and "It computes in int8" in card
     assert sorted(path.name for path in folder.glob("*small*")) == ["score_small.py", "small.md", "small.onnx"]
@@ -119,7 +116,7 @@ def test_a_network_leaves_in_int8_with_what_that_changes(done, folder, monkeypat
     exact = detector.score(faces, Compute("cpu", "fp32"))
     made = session.run(["score"], {"images": faces})[0]
     assert facts["precision"] == "int8" and facts["resolution"] == "16"
-    assert 0 < np.abs(made - exact).max() < exact.std()
+    assert 0 < np.abs(made - exact).max() < 0.3 * exact.std()
 
 
 SAME = Agreement(9, 0.0, 1.0, 0.0, 2, 0.25)
