@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -179,9 +180,14 @@ def _plugin(stage, job):
     return {"words": loaded.words, "code": code}
 
 
+def _assigned(stage, job):
+    """Say which resources Ray has set aside for this task."""
+    return {"assigned": dict(sys.modules["ray"].get_runtime_context().get_assigned_resources())}
+
+
 ACTS = {"killed once": _killed_once, "killed": _killed, "full": _full, "refused": _refused}
 ACTS |= {"counted": _counted, "stuck": _stuck, "slow": _slow, "source": _source, "parallel": _parallel}
-ACTS |= {"met": _met, "warns": _warns, "plugin": _plugin}
+ACTS |= {"met": _met, "warns": _warns, "plugin": _plugin, "assigned": _assigned}
 
 CONTEXT = Context(None, NoDevice("cpu", threads=1), 1, silent)
 

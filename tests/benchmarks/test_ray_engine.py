@@ -18,6 +18,7 @@ from benchmarks.workflow import drive
 from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.engines.site import HERE
+from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.store import Store, read_manifest
@@ -78,10 +79,10 @@ class Notes(Silent):
         self.lines.append(text)
 
 
-def run(stages, folder, engine="ray", context=CONTEXT, observer=None, **options):
+def run(stages, folder, engine="ray", context=CONTEXT, observer=None, estimates=None, **options):
     store, options = Store(folder), EngineOptions(**{"jobs": 2, "threads": 1} | options)
     made = (ENGINES.load(engine) if isinstance(engine, str) else engine)(store, context, options)
-    return drive.execute(stages, store, context, observer or Silent(), made)
+    return drive.execute(stages, store, context, observer or Silent(), made, estimates=estimates)
 
 
 def few(training="", scoring=""):
@@ -167,6 +168,19 @@ def test_a_face_set_has_the_same_digests(tmp_path, joined):
         executed = run([FACES], tmp_path / engine, engine)
         files.append(read_manifest(executed.report).files)
     assert files[0] == files[1]
+
+
+def test_a_task_sets_aside_the_memory_that_its_like_took(tmp_path, joined):
+    import ray
+
+    stages = few("assigned", "assigned")
+    wanted = {stages[0].key: 100.0, stages[1].key: 1e9}  # MiB; more than any node has: as much as the largest one has
+    estimates = {key: Estimate(memory_mb=memory) for key, memory in wanted.items()}
+    executed = run(stages, tmp_path, estimates=estimates)
+    assigned = [read_manifest(executed.folders[stage.key]).facts["assigned"] for stage in stages[:3]]
+    largest = max(node["Resources"]["memory"] for node in ray.nodes())
+    assert [each.get("memory") for each in assigned] == [100 * 2**20, pytest.approx(largest), None]
+    assert all(each["CPU"] == 1 for each in assigned)
 
 
 def test_a_signal_saves_trainings_on_all_nodes(tmp_path, joined, monkeypatch):

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import ray
 
+from benchmarks.workflow.engines.ray_guard import guarded
 from forge.core.errors import InputError, quoted
 from forge.core.interrupt import deferred_interrupt
 
@@ -84,7 +85,7 @@ class RayCluster:
         parent = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
         _tidy(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        undo.enter_context(guarded(folder))
         # its workers inherit both; Ray gives them the niceness 15, and everything else on this machine would go before
         inherited = {"OMP_NUM_THREADS": str(self._threads), "RAY_worker_niceness": "0"}
         undo.enter_context(_environment(inherited))
