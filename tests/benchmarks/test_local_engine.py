@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import forkserver
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,11 +66,51 @@ def test_a_pool_gives_what_one_process_gives(tmp_path):
 
 def test_a_server_with_other_threads_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(fork_server, "_started_with", [3])
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
     classes = [
         local.LocalEngine(Store(tmp_path), CONTEXT, EngineOptions(jobs=2, threads=threads))._process
         for threads in (3, 1)
     ]
     assert [each is SpawnProcess for each in classes] == [sys.platform != "linux", True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a server of forks")
+def test_a_server_of_forks_that_is_killed_is_started_again(tmp_path, monkeypatch):
+    server, launch = forkserver._forkserver, local.LocalEngine._launch
+    killed = []
+
+    def killing(engine, process):
+        """Kill the server before the first worker, and once more while the driver waits for it."""
+        if not killed:
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+        elif len(killed) == 1:
+            real = process._Popen
+
+            def popen(process):
+                monkeypatch.setattr(type(process), "_Popen", staticmethod(real))
+                os.kill(server._forkserver_pid, signal.SIGKILL)
+                raise EOFError("unexpected EOF")
+
+            monkeypatch.setattr(type(process), "_Popen", staticmethod(popen))
+        killed.append(True)
+        launch(engine, process)
+
+    monkeypatch.setattr(local.LocalEngine, "_launch", killing)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # of this process; workers have what the run asks for
+    stages = fake_stages.grid()
+    executed = run(stages, tmp_path)
+    assert len(killed) >= 2 and {facts(executed, stage)["threads"] for stage in stages} == {"1"}
+
+
+def test_workers_that_cannot_be_started_end_the_run_with_a_sentence(tmp_path, monkeypatch):
+    def popen(process):
+        raise EOFError("unexpected EOF")
+
+    for kind in (local.ForkServerProcess, local.SpawnProcess):
+        monkeypatch.setattr(kind, "_Popen", staticmethod(popen))
+    monkeypatch.setattr(local, "_LAUNCH_PAUSE", 0)
+    with pytest.raises(BenchError, match="the process that they are forked from was killed 5 times"):
+        run(fake_stages.grid(), tmp_path)
 
 
 def test_a_stage_whose_worker_is_killed_continues_from_its_checkpoint(tmp_path):

@@ -13,7 +13,7 @@ _started_with: list[int] = []  # threads of its libraries; empty: it was not sta
 
 
 def start_fork_server(threads: int) -> bool:
-    """Start the server, unless it runs; it imports while this process goes on.
+    """Start the server, unless it runs, and again where it was killed; it imports while this process goes on.
 
     Args:
         threads: of the libraries of its workers, which read that number once.
@@ -23,16 +23,18 @@ def start_fork_server(threads: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    if not _started_with:
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        try:
+    if _started_with and _started_with != [threads]:
+        return False
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        if not _started_with:
             multiprocessing.set_forkserver_preload(PRELOADED)
-            forkserver.ensure_running()
-        finally:
-            if before is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = before
-        _started_with.append(threads)
-    return _started_with == [threads]
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+    _started_with[:] = [threads]
+    return True

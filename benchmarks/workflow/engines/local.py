@@ -23,6 +23,8 @@ from forge.core.progress import silent
 from forge.core.registry import allowed_paths, loaded_paths
 
 GRACE_SECONDS = 8.0  # for checkpoints after Ctrl-C; then workers are killed
+_LAUNCHES = 5  # of a worker, where the process that it is forked from is killed meanwhile
+_LAUNCH_PAUSE = 0.2  # seconds in which the end of that process shows
 
 
 @dataclass(eq=False)
@@ -138,11 +140,29 @@ class LocalEngine(Engine):
         )
         # Not a daemon: daemons may have no processes of their own, and stages read photos in some.
         process = self._process(target=work, args=(far, setup), name=name)
-        process.start()
+        self._launch(process)
         far.close()  # the worker has its copy; the end of that one is the end of the pipe
         worker = _Worker(process, near, name, device)
         self._workers.append(worker)
         return worker
+
+    def _launch(self, process: ForkServerProcess | SpawnProcess) -> None:
+        """Start a process, from a new server of forks where the one that was to fork it is killed meanwhile.
+
+        Raises:
+            BenchError: it was killed each time.
+        """
+        for _ in range(_LAUNCHES):
+            if self._process is ForkServerProcess:
+                start_fork_server(self.options.threads)
+            try:
+                return process.start()
+            except (EOFError, ConnectionError):
+                time.sleep(_LAUNCH_PAUSE)
+        raise BenchError(
+            f"no worker could be started: the process that they are forked from was killed {_LAUNCHES} times, most "
+            "likely because memory ran out; use --jobs 1"
+        )
 
     def _retire(self, worker: _Worker) -> None:
         self._workers.remove(worker)
