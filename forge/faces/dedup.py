@@ -60,13 +60,16 @@ def describe(images: NDArray[np.uint8]) -> tuple[Hashes, Thumbnails]:
     return hashes, np.rint(_shrink(grey, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
 
 
-def near_duplicates(hashes: Hashes, thumbnails: Thumbnails, on_progress: OnProgress = silent) -> Pairs:
+def near_duplicates(
+    hashes: Hashes, thumbnails: Thumbnails, on_progress: OnProgress = silent, *, first: int | None = None
+) -> Pairs:
     """Find pairs of images of the same photo.
 
     Args:
         hashes: uint64 [n].
         thumbnails: uint8 [n, 16, 16] of the same images.
         on_progress: called with the rounds of the search: a million images take minutes.
+        first: pairs of one of the first so many images and one of the others alone; by default all pairs.
 
     Returns:
         Positions, int64 [m, 2], the smaller first. Where more than 16 images share a hash, the rest of them are
@@ -79,6 +82,8 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails, on_progress: OnProgr
     mean = np.concatenate([np.empty(0), *(part.mean(axis=1) for part in flat)])
     spread = np.concatenate([np.empty(0), *(part.std(axis=1) for part in flat)])
     for candidates in _candidates(hashes, on_progress):
+        if first is not None:
+            candidates = candidates[(candidates[:, 0] < first) & (candidates[:, 1] >= first)]
         for start in range(0, len(candidates), _AT_ONCE):
             pairs = candidates[start : start + _AT_ONCE]
             pairs = pairs[_may_match(thumbnails, pairs, mean, spread)]

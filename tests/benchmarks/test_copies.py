@@ -5,6 +5,7 @@ import pytest
 from test_handling import jpeg_once, photo
 
 from benchmarks.evaluation.audits import failed
+from benchmarks.workflow.image_copies import described
 from benchmarks.workflow.stages.audit import copied
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
@@ -40,7 +41,7 @@ def findings_of(tmp_path, real, forged):
         faces_of(tmp_path / kind, "external:mine", images, ["test"] * len(images), kind)
         for kind, images in (("real", real), ("forged", forged))
     ]
-    return copied(data, training, *pair)
+    return copied(described(data.view(None)), training, *pair)
 
 
 def mirrored(images):

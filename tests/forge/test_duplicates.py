@@ -113,6 +113,16 @@ def test_no_images_and_one():
     assert near_duplicates(*describe(blobs(1))).shape == (0, 2)
 
 
+@pytest.mark.parametrize("first", [0, 1, 37, 60])
+def test_a_search_between_two_sets_gives_the_pairs_between_them(first):
+    images = blobs(50)
+    described = describe(np.concatenate([images, images[:10]])[np.random.default_rng(0).permutation(60)])
+    pairs = near_duplicates(*described)
+    between = pairs[(pairs[:, 0] < first) & (pairs[:, 1] >= first)]
+    assert near_duplicates(*described, first=first).tolist() == between.tolist()
+    assert (len(pairs) == 10 and 0 < len(between) < 10) or first in (0, 1, 60)
+
+
 def test_clusters_follow_chains():
     pairs = np.array([[5, 6], [1, 2], [2, 4], [0, 6]])
     assert clusters(8, pairs).tolist() == [0, 1, 1, 3, 1, 0, 0, 7]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.workflow.image_copies import Described, between_splits, described, shared
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.external import External, paired
 from benchmarks.workflow.stages.forger import Forger, Trained
@@ -17,14 +14,11 @@ from benchmarks.workflow.stages.gather import Gather
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.load import Load
 from forge.core.files import write_json
-from forge.faces.dedup import Hashes, Thumbnails, describe, near_duplicates
-from forge.faces.faceset import FaceSet, FaceView
+from forge.faces.faceset import FaceSet
 
 if TYPE_CHECKING:
     from benchmarks.evaluation.results import Finding
 
-_BATCH = 2048  # images at a time, so that a set of any size is hashed in constant memory
-_EQUAL = 16  # images of the same pixels with which another one is compared: folders of one image stay linear
 _COMPARED = 1000  # images of each class whose plain numbers are compared
 
 
@@ -62,33 +56,34 @@ class Audit(Stage):
         from benchmarks.evaluation.audits import face_sets, pairs  # import pandas
 
         real = job.faces(self.data)
-        findings = [face_sets.shared_identities(real.table), _between_splits(real)]
+        whole = described(real.view(None))
+        findings = [face_sets.shared_identities(real.table), between_splits(whole)]
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
             if isinstance(stage, Trained):
                 between = f"both the training images and the forgeries of {title}"
                 # Split `forge` is what the generator was trained on: a test forgery that equals one of its photos was
                 # memorised.
-                seen: str | None = "forge"
+                seen = whole.of_split("forge")
                 if isinstance(stage.generator, Load):  # trained elsewhere, perhaps on photos of any split
-                    between, seen = f"both the real images and the forgeries of {title}", None
-                findings.append(_shared(real.view(seen), forged.view("test"), between))
+                    between, seen = f"both the real images and the forgeries of {title}", whole
+                findings.append(shared(seen, forged.view("test"), between))
             # Seed 0 in every run: findings of two runs on the same faces are of the same images.
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
             findings.append(face_sets.values(*pair).model_copy(update={"audit": f"values, {title}"}))
             if isinstance(stage, Gather):  # what differs beside the pixels, and photos of the other class
                 sources_of = pairs.sources(real.table, forged.table)
                 findings.append(sources_of.model_copy(update={"audit": f"{sources_of.audit}, {title}"}))
-                findings.append(_shared(real.view(None), forged.view(None), f"the real images and those of {title}"))
+                findings.append(shared(whole, forged.view(None), f"the real images and those of {title}"))
             if columns := [name for name in real.card.attributes if name in forged.card.attributes]:
                 finding = face_sets.labels(real.view("test").rows, forged.view("test").rows, columns)
                 findings.append(finding.model_copy(update={"audit": f"labels, {title}"}))
         for sides in paired(self.external).values():
-            findings += self._of_pair(job, *sides)
+            findings += self._of_pair(job, whole, *sides)
         write_json(job.out / "findings.json", [finding.model_dump(mode="json") for finding in findings])
         return {"findings": len(findings)}
 
-    def _of_pair(self, job: Job, real_side: External, forged_side: External) -> list[Finding]:
+    def _of_pair(self, job: Job, whole: Described, real_side: External, forged_side: External) -> list[Finding]:
         """Audit an external pair: names, files, handling, content, and copies of what detectors learned from."""
         from benchmarks.evaluation.audits.file_cues import FileCues  # all import torch or pandas
         from benchmarks.evaluation.audits.handling import content, handling
@@ -117,14 +112,14 @@ class Audit(Stage):
         titled = [finding.model_copy(update={"audit": f"{finding.audit}, {title}"}) for finding in findings]
         training = {stage.subject: job.faces(stage) for stage in self.forged}
         # Copies make an external test easier than it looks: what a detector learned from must not be in it.
-        return [*titled, *copied(job.faces(self.data), training, real, forged)]
+        return [*titled, *copied(whole, training, real, forged)]
 
 
-def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged: FaceSet) -> list[Finding]:
+def copied(data: Described, training: Mapping[str, FaceSet], real: FaceSet, forged: FaceSet) -> list[Finding]:
     """Test for copies, mirrored ones too, between the sides of a pair, and of what detectors learned from.
 
     Args:
-        data: the real faces of the run.
+        data: the real faces of the run, all splits.
         training: generator -> its forgeries.
         real: the real side of the pair.
         forged: the forged side.
@@ -132,76 +127,11 @@ def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged
     title = real.card.name
     real_side, forged_side = real.view("test"), forged.view("test")
     findings = [
-        _shared(real_side, forged_side, f"both sides of {title}", across=True),
-        _shared(data.view("train"), real_side, f"both the training photos and the real photos of {title}"),
-        _shared(
-            data.view(None), forged_side, f"both the real images of the run and the forgeries of {title}", across=True
-        ),
+        shared(described(real_side), forged_side, f"both sides of {title}", across=True),
+        shared(data.of_split("train"), real_side, f"both the training photos and the real photos of {title}"),
+        shared(data, forged_side, f"both the real images of the run and the forgeries of {title}", across=True),
     ]
     for name, faces in training.items():
         between = f"both the training forgeries of {name} and the forgeries of {title}"
-        findings.append(_shared(faces.view("train"), forged_side, between))
+        findings.append(shared(described(faces.view("train")), forged_side, between))
     return findings
-
-
-def _between_splits(faces: FaceSet) -> Finding:
-    """Find photos that are in two splits of the real faces."""
-    from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
-
-    whole = faces.view(None)
-    splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
-    described = _describe(whole)
-    # duplicates within one split leak nothing
-    pairs = near_duplicates(described.hashes, described.thumbnails)
-    torn = [(str(ids[a]), str(ids[b])) for a, b in pairs if splits[a] != splits[b]]
-    return copies(torn, "two splits of the real images")
-
-
-def _shared(first: FaceView, second: FaceView, between: str, *, across: bool = False) -> Finding:
-    """Find images that stand in two views which must not share any, as they are or mirrored."""
-    from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
-
-    names = [_names(view) for view in (first, second)]
-    equal: set[tuple[int, int]] = set()
-    near: set[tuple[int, int]] = set()
-    given, count = _describe(first), len(first)
-    places = defaultdict(list)
-    for position, digest in enumerate(given.digests):
-        places[digest].append(position)
-    # Generators are trained with mirrored photos too, so that a mirrored copy is a copy.
-    for mirrored in (False, True):
-        other = _describe(second, mirrored=mirrored)
-        equal |= {(a, b) for b, digest in enumerate(other.digests) for a in places.get(digest, [])[:_EQUAL]}
-        # One search over both views: rows below `count` are the first view's. Pairs within a view are dropped.
-        hashes = np.concatenate([given.hashes, other.hashes])
-        thumbnails = np.concatenate([given.thumbnails, other.thumbnails])
-        near |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails).tolist() if a < count <= b}
-    pairs = [(names[0][a], names[1][b]) for a, b in [*sorted(equal), *sorted(near - equal)]]
-    return copies(pairs, between, equal=len(equal), across=across)
-
-
-@dataclass(frozen=True)
-class _Described:
-    """What copies among images are found by: digests of pixels for equal ones, the rest for nearly equal ones."""
-
-    digests: list[bytes]
-    hashes: Hashes
-    thumbnails: Thumbnails
-
-
-def _describe(view: FaceView, *, mirrored: bool = False) -> _Described:
-    digests: list[bytes] = []
-    hashes, thumbnails = [], []
-    for images in view.batches(_BATCH):
-        shown = np.ascontiguousarray(images[:, :, ::-1]) if mirrored else images  # [n, H, W, 3], W reversed
-        digests += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in shown]
-        described = describe(shown)
-        hashes.append(described[0])
-        thumbnails.append(described[1])
-    return _Described(digests, np.concatenate(hashes), np.concatenate(thumbnails))
-
-
-def _names(view: FaceView) -> list[str]:
-    """Return the files of images, their ids where they come from none."""
-    files = view.rows["source_file"]
-    return [str(name) for name in files.where(files.notna(), view.rows["id"])]
