@@ -10,7 +10,6 @@ identity in both classes is drawn jointly, and no resample ever lacks a class.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
@@ -21,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.roc import Bools, Floats, Ints, check_scores
+from forge.core.compute import default_threads
 from forge.core.errors import InputError
 
 _THREADS = 8
@@ -173,9 +173,12 @@ def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, se
     # draws depend on the sizes of the strata alone: those of small sets are kept, others fill the memory
     chunks = _kept if resamples * sum(units.strata) <= _KEPT else _chunks
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
-        # ceil(resamples / chunk) chunks; map keeps their order, whichever thread ends first
-        return np.concatenate(list(pool.map(values, chunks(units.strata, resamples, chunk, seed))))
+    # ceil(resamples / chunk) chunks
+    draws = chunks(units.strata, resamples, chunk, seed)
+    if (threads := min(default_threads(), _THREADS)) == 1:
+        return np.concatenate([values(each) for each in draws])
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(values, draws)))  # in order, whichever thread ends first
 
 
 def _chunks(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> Iterator[Draws]:

@@ -10,7 +10,6 @@ Parameters are one number, or one number per image: a tensor [N] on the CPU.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forge.core.compute import default_threads
 from forge.faces.imaging.jpeg import coded
 
 WEIGHT_UNIT = 2.0**22  # two passes over 8-bit pixels then need 8 + 22 + 22 of float64's 53 bits
@@ -132,7 +132,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
     Args:
         images: uint8 [N, H, W, 3].
         quality: 1..100.
-        workers: threads; by default one per core.
+        workers: threads; by default as many as this process computes with.
 
     Returns:
         A new tensor like `images`.
@@ -145,7 +145,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
         for number in numbers:
             decoded[number] = coded(pixels[number], wanted[number])
 
-    threads = min(workers or os.cpu_count() or 1, -(-len(pixels) // JPEGS_A_THREAD))
+    threads = min(workers or default_threads(), -(-len(pixels) // JPEGS_A_THREAD))
     if threads > 1:
         # one long row of images each: handing over single ones costs more than coding them
         # list: errors of threads are raised here
