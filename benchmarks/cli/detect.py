@@ -78,9 +78,9 @@ def detect(
     check_view(view)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    at = folder_named(run, reports, max_fpr=max_fpr)
+    at = folder_named(run, reports)
     if at is not None:
-        judge = Judge.at(at, detector, trained_on, error_rate=error_rate, prior=prior)
+        judge = Judge.at(at, detector, trained_on, max_fpr=max_fpr, error_rate=error_rate, prior=prior)
     else:
         judge = Judge.of_run(
             run, detector, trained_on, store, reports, max_fpr=max_fpr, error_rate=error_rate, prior=prior

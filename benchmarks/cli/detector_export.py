@@ -45,9 +45,9 @@ def export(
     _check(wanted, precision)
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    at = folder_named(run, reports, max_fpr=max_fpr)
+    at = folder_named(run, reports)
     if at is not None:
-        predictor, results = predictor_at(at, detector, trained_on), None
+        predictor, results = predictor_at(at, detector, trained_on, max_fpr=max_fpr), None
     else:
         predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
         results = RunReport.open(run, reports).results

@@ -72,7 +72,7 @@ class Predictor:
         )
 
 
-def folder_named(run: str, reports: Path, *, max_fpr: float | None = None) -> Path | None:
+def folder_named(run: str, reports: Path) -> Path | None:
     """Return the folder of the detector that a command names in place of a run; None: it names a run, which goes first.
 
     A member of the zoo is named as zoo:npr-64.
@@ -80,22 +80,20 @@ def folder_named(run: str, reports: Path, *, max_fpr: float | None = None) -> Pa
     Args:
         run: as the command has it.
         reports: where reports lie.
-        max_fpr: largest share of real validation images that may be called forged, where one was given.
-
-    Raises:
-        InputError: `max_fpr` with a folder.
     """
     folder = member_of(run, "detector").check().folder if is_zoo(run) else Path(run)
     if (reports / run / "results.json").is_file() or not (folder / "detector.json").is_file():
         return None
-    # the threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder
-    if max_fpr is not None:
-        raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
     return folder
 
 
 def predictor_at(
-    folder: Path, detector: str | None = None, trained_on: str | None = None, *, prior: float = 0.5
+    folder: Path,
+    detector: str | None = None,
+    trained_on: str | None = None,
+    *,
+    max_fpr: float | None = None,
+    prior: float = 0.5,
 ) -> Predictor:
     """Load the detector of a folder with detector.json.
 
@@ -103,10 +101,12 @@ def predictor_at(
         folder: the folder.
         detector: path/to/file.py:Class, where its class comes from a file.
         trained_on: must not be given; a folder holds one detector.
+        max_fpr: largest share of real validation images that may be called forged; None keeps the threshold that a run
+            fixed, or that of even odds.
         prior: share of forgeries among the photos.
 
     Raises:
-        InputError: no detector there, or something else was chosen.
+        InputError: no detector there, something else was chosen, or no validation scores keep `max_fpr`.
     """
     if trained_on is not None or (detector is not None and not is_file_reference(detector)):
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
@@ -114,16 +114,21 @@ def predictor_at(
     trained = load_trained(folder, implementation=_plugin(detector))
     # Folders know no run, unless one published them: no preparation, no other generators.
     use = Member.at(folder).card.use if (folder / CARD).is_file() else None
+    calibration, validation = trained.calibration.at_prior(prior), Validation.at(folder)
+    if max_fpr is None:
+        threshold = _threshold(use, calibration)
+    else:
+        threshold = Threshold.at_rate(calibration, validation, max_fpr, str(folder))
     return Predictor(
         trained,
         trained.name,
         trained.trained_on,
-        _threshold(use, trained.calibration.at_prior(prior)),
+        threshold,
         use.crop if use else "none",
         folder.resolve().name,
         use.unseen if use else (),
         prior=prior,
-        validation=Validation.at(folder),
+        validation=validation,
         no_validation=f"no validation scores lie beside it; `bench run -d {folder}` measures some, then name that run",
     )
 

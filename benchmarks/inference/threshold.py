@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from benchmarks.evaluation.interval import wilson
 from benchmarks.evaluation.numbers import percent_range
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.evaluation.interval import Interval
+    from benchmarks.inference.validation import Validation
     from detect.training.calibration import Calibration
 
 
@@ -104,13 +107,42 @@ class Threshold:
         if not _knows(rows, cell):
             rule = "the lowest score on validation images with a probability of 0.5 or more; it was trained elsewhere"
         if max_fpr is not None:
-            score, rule = _bounded(rows, max_fpr, cell.detector)
+            _check_share(max_fpr)
+            val = None if rows is None else rows[rows["split"] == "val"]
+            if val is None or val.empty:  # no scores at all, or of another fit
+                raise InputError(
+                    f"--max-fpr needs the validation scores of {cell.detector}, which the run does not have"
+                )
+            score, rule = _bounded(val["label"], val["score"], max_fpr)
         # How many images the rule was applied to, since a threshold on few is a rough one.
         elif rows is not None and _knows(rows, cell):
             counts = rows[rows["split"] == "val"]["label"].value_counts()
             rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
         rates = () if rows is None else _rates(rows, score)
         return cls(float(score), _probability(calibration, score), rule, rates, max_fpr)
+
+    @classmethod
+    def at_rate(cls, calibration: Calibration, validation: Validation | None, max_fpr: float, folder: str) -> Threshold:
+        """Return the threshold of a detector in a folder that keeps a false positive rate.
+
+        Args:
+            calibration: of the detector.
+            validation: the scores beside it; None: there are none.
+            max_fpr: largest share of real validation images that may be called forged, in (0, 1).
+            folder: as messages name it.
+
+        Raises:
+            InputError: there are no scores, one false positive is more than `max_fpr`, or it is not in (0, 1).
+        """
+        _check_share(max_fpr)
+        if validation is None:
+            raise InputError(f"--max-fpr needs validation scores, which the folder {folder} does not have; name a run")
+        real, forged = validation.conformal.real, validation.conformal.forged
+        label = np.repeat([0, 1], [len(real), len(forged)])
+        score, rule = _bounded(label, np.concatenate([real, forged]), max_fpr)
+        called = {name: int(np.count_nonzero(scores >= score)) for name, scores in validation.test.items()}
+        rates = [Rate(name, called[name], len(scores)) for name, scores in validation.test.items()]
+        return cls(score, _probability(calibration, score), rule, _real_first(rates), max_fpr)
 
     def sentences(self) -> list[str]:
         """Return sentences that explain the threshold to a reader of its predictions."""
@@ -153,21 +185,22 @@ def _knows(rows: pd.DataFrame | None, cell: TestResult) -> bool:
     return bool(val["generator"].isin(TrainSet.parse(cell.trained_on).generators).any())
 
 
-def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:
-    if not 0 < max_fpr < 1:
-        raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")
-    val = None if rows is None else rows[rows["split"] == "val"]
-    if val is None or val.empty:  # no scores at all, or of another fit
-        raise InputError(f"--max-fpr needs the validation scores of {detector}, which the run does not have")
-    reals = int((val["label"] == 0).sum())  # errors among reals alone count
-    score = threshold_at_fpr(val["label"], val["score"], max_fpr)
+def _bounded(label: ArrayLike, score: ArrayLike, max_fpr: float) -> tuple[float, str]:
+    """Return the lowest threshold that keeps a false positive rate on validation images, and its rule in words."""
+    reals = int(np.count_nonzero(np.asarray(label) == 0))  # errors among reals alone count
+    threshold = threshold_at_fpr(label, score, max_fpr)
     # None: even one false positive is a larger share than was asked for.
-    if score is None:
+    if threshold is None:
         raise InputError(
             f"--max-fpr {max_fpr:g} cannot be kept on {reals:,} real validation images, of which one is "
             f"{1 / reals:.2g}; ask for that much, or run again with more: --set images.val={math.ceil(1 / max_fpr)}"
         )
-    return score, f"at most {100 * max_fpr:g} % of the {reals:,} real validation images are called forged"
+    return threshold, f"at most {100 * max_fpr:g} % of the {reals:,} real validation images are called forged"
+
+
+def _check_share(max_fpr: float) -> None:
+    if not 0 < max_fpr < 1:
+        raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")
 
 
 def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
@@ -178,5 +211,9 @@ def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
         for name, part in test.groupby("generator", sort=True)
         if not str(name).startswith(OWN_REALS)
     ]
+    return _real_first(rates)
+
+
+def _real_first(rates: Sequence[Rate]) -> tuple[Rate, ...]:
     # a stable sort: real first, generators in the order of their names
     return tuple(sorted(rates, key=lambda rate: rate.name != "real"))

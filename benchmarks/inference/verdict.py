@@ -145,6 +145,7 @@ class Judge:
         detector: str | None = None,
         trained_on: str | None = None,
         *,
+        max_fpr: float | None = None,
         error_rate: float | None = None,
         prior: float | None = None,
     ) -> Judge:
@@ -154,6 +155,7 @@ class Judge:
             folder: the folder.
             detector: path/to/file.py:Class, where its class comes from a file.
             trained_on: must not be given.
+            max_fpr: largest share of real validation images that may be called forged.
             error_rate: see `of`.
             prior: share of forgeries among the photos; None: a half, which is not held against a verdict.
 
@@ -161,7 +163,7 @@ class Judge:
             InputError: as of `predictor_at`, or a rate or prior cannot be used.
         """
         share = _checked(error_rate, prior)
-        return cls.of(predictor_at(folder, detector, trained_on, prior=share), error_rate, prior)
+        return cls.of(predictor_at(folder, detector, trained_on, max_fpr=max_fpr, prior=share), error_rate, prior)
 
     @classmethod
     def of(cls, predictor: Predictor, error_rate: float | None = None, prior: float | None = None) -> Judge:

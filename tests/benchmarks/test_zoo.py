@@ -385,6 +385,13 @@ def test_a_published_detector_judges_photos_as_its_run_does(detectors, tmp_path)
         first, second = (answer["images"][0] for answer in answers)
         assert first["verdict"] == second["verdict"]
         assert first["probability"] == pytest.approx(second["probability"], abs=0.01)
+    bounded = []
+    for source in (("mine", "-d", "dct"), ("zoo:dct-16",)):
+        rate = ("--max-fpr", "0.1", "--format", "json", "--no-reencode")
+        code, out, err = detectors("detect", source[0], "me.png", *source[1:], *rate)
+        assert code == 0, err
+        bounded.append(json.loads(out)["threshold"])
+    assert bounded[0] == bounded[1] and "at most 10 % of the" in bounded[0]["rule"]
 
 
 def test_a_detector_has_seen_members_of_the_architectures_that_it_was_trained_on(zoo):
