@@ -43,6 +43,7 @@ from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError, quoted, short
 from forge.core.files import digest_json
 from forge.core.registry import is_file_reference
+from forge.faces.sources import SOURCES
 
 LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
 _LONG_LIST = 40  # characters of a list of names in the name of a run
@@ -127,7 +128,10 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     kept += [str(GeneratorId(name, kimg)) for name, moments in conditions.snapshots.items() for kimg in moments]
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
-    chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
+    mirrors = source not in SOURCES.entries or SOURCES.load(source).mirrors
+    chosen_generators = _generators(
+        generators, preset, condition, overrides, kept=kept, unknown=length, mirrors=mirrors
+    )
     chosen_generators |= generators_of_files(request.forged, chosen_generators)
     if race.rounds:
         check_conditions(conditions)
@@ -266,12 +270,14 @@ def _generators(
     *,
     kept: Sequence[str] = (),
     unknown: Mapping[str, Any],
+    mirrors: bool,
 ) -> dict[str, GeneratorSettings]:
     """Settings of every generator by label; those of one training ask for all its snapshots alike.
 
     One that has no shipped settings, a plugin's, gets those that the preset has for the `unknown`.
 
-    Snapshots that only serve as judges, for their discriminators, or in tests are `kept` by the training too.
+    Snapshots that only serve as judges, for their discriminators, or in tests are `kept` by the training too. Where the
+    photos are none when they are mirrored (not `mirrors`), trainings leave them as they are.
     """
     chosen: dict[str, GeneratorSettings] = {}
     snapshots: dict[str, set[float]] = {}
@@ -296,6 +302,8 @@ def _generators(
         # --condition.
         if condition and (defaults == unknown or "condition" in defaults):
             defaults, conditioned = defaults | {"condition": list(condition)}, True
+        if not mirrors and "training" in defaults:
+            defaults = merged(defaults, {"training": {"flip": False}})
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
         inverts = generator_beside(inverted, preset, overrides) if inverted else None

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _BATCH = 2048  # images at a time, so that a set of any size is hashed in constant memory
 _EQUAL = 16  # images of the same pixels with which another one is compared: folders of one image stay linear
 
+# What nearly equal images of two sets may be, where only equal pixels are a failure:
+EDITS = "edits of these photos, or copies saved again"  # of a real and a forged set: the same image with both labels
+LOOKALIKES = "many of these images look alike, and none was removed for it"
+
 
 @dataclass(frozen=True)
 class Described:
@@ -78,8 +82,8 @@ def between_splits(faces: Described) -> Finding:
     return copies([(str(faces.ids[a]), str(faces.ids[b])) for a, b in torn], "two splits of the real images")
 
 
-def shared(first: Described, second: FaceView, between: str, *, across: bool = False) -> Finding:
-    """Find images that stand in two views which must not share any, as they are or mirrored."""
+def shared(first: Described, second: FaceView, between: str, *, otherwise: str = "") -> Finding:
+    """Find images that stand in two views which must not share any, as they are or mirrored; see `copies`."""
     from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
 
     equal: set[tuple[int, int]] = set()
@@ -98,4 +102,4 @@ def shared(first: Described, second: FaceView, between: str, *, across: bool = F
         thumbnails = np.concatenate([first.thumbnails, other.thumbnails])
         near |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails, first=count).tolist()}
     pairs = [(str(first.names[a]), str(names[b])) for a, b in [*sorted(equal), *sorted(near - equal)]]
-    return copies(pairs, between, equal=len(equal), across=across)
+    return copies(pairs, between, equal=len(equal), otherwise=otherwise)

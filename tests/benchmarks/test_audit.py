@@ -7,6 +7,7 @@ from test_leaderboard import GENERATORS, rows_of, suite, union
 
 from benchmarks.evaluation.audits import face_sets, failed, pairs, score_rows
 from benchmarks.protocol import Protocol
+from benchmarks.workflow.image_copies import LOOKALIKES
 from detect.data.views import random_labels
 
 
@@ -99,6 +100,17 @@ def test_copies_are_named():
     assert face_sets.copies([], source).sentence == f"No photo is in {source}."
     finding = face_sets.copies([("a", "b"), ("c", "d")], source)
     assert finding.passed is False and finding.sentence == f"2 photos are in {source}: a and b, c and d."
+    assert face_sets.copies([("a", "b")], source).sentence == f"1 photo is in {source}: a and b."
+
+
+def test_images_that_look_alike_are_copies_where_their_pixels_are_equal():
+    pairs, between = [("a", "b"), ("c", "d")], "both the training images and the forgeries of gan"
+    alike = face_sets.copies(pairs, between, otherwise=LOOKALIKES)
+    assert alike.passed is None and alike.sentence.endswith(
+        "a and b, c and d. Their pixels differ: many of these images look alike, and none was removed for it."
+    )
+    equal = face_sets.copies(pairs, between, equal=1, otherwise=LOOKALIKES)
+    assert equal.passed is False and ", pixel for pixel: a and b. 1 more pair is nearly equal: many" in equal.sentence
 
 
 @pytest.mark.parametrize(

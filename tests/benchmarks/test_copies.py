@@ -95,4 +95,4 @@ def test_one_image_many_times_is_named_with_its_count(tmp_path):
     edited = jpeg_once(photos(200, 1)[0])
     (finding,) = failed(findings_of(tmp_path, [*photos(200), *[blank] * 30], [*photos(300), *[blank] * 30, edited]))
     assert finding.sentence.startswith("30 photos are in both sides of external:mine, pixel for pixel: ")
-    assert finding.sentence.endswith(" 1 more pairs are nearly equal: edits of these photos, or copies saved again.")
+    assert finding.sentence.endswith(" 1 more pair is nearly equal: edits of these photos, or copies saved again.")

@@ -34,6 +34,13 @@ def test_set_wins_over_the_preset_and_the_preset_over_the_defaults():
     assert changed.generators["dcgan"].training["batch"] == 32  # its neighbours stay
 
 
+def test_trainings_on_digits_mirror_none_unless_they_are_told_to():
+    assert "flip" not in settings().generators["dcgan"].training or settings().generators["dcgan"].training["flip"]
+    assert settings(source="digits").generators["dcgan"].training["flip"] is False
+    told = settings("generator.training.flip=true", source="digits")
+    assert told.generators["dcgan"].training["flip"] is True
+
+
 def test_one_generator_of_several_can_be_set():
     made = settings("generators.dcgan.training.kimg=9", "generator.training.kimg=8")
     assert made.generators["dcgan"].training["kimg"] == 9

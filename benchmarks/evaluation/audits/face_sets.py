@@ -40,28 +40,30 @@ def shared_identities(rows: pd.DataFrame) -> Finding:
     return Finding(audit="identities", passed=not torn, sentence=sentence, numbers={"in two splits": float(len(torn))})
 
 
-def copies(pairs: Sequence[tuple[str, str]], between: str, *, equal: int = 0, across: bool = False) -> Finding:
+def copies(pairs: Sequence[tuple[str, str]], between: str, *, equal: int = 0, otherwise: str = "") -> Finding:
     """Test that two sets of images share no photo.
 
     Args:
         pairs: names of the images that show the same photo.
         between: description of the two sets, e.g. "two splits of the real faces".
         equal: number of the pairs whose pixels are equal, mirrored ones too; the first of `pairs`.
-        across: whether one set is real and the other forged. A forgery may be an edit of a photo of the other set, so
-            that only equal pixels fail: the same image with both labels.
+        otherwise: what pairs that are only nearly equal may be, so that they do not fail; empty: they do.
     """
-    judged = pairs[:equal] if across and equal else pairs
+    judged = pairs[:equal] if otherwise and equal else pairs
     sentence = f"No photo is in {between}."
     if pairs:
         photos, alike = len({second for _, second in judged}), ""
         if equal:
             alike = ", pixel for pixel" if equal == len(judged) else f", {equal} of the pairs pixel for pixel"
         shown = ", ".join(f"{a} and {b}" for a, b in judged[:3])
-        sentence = f"{photos} photos are in {between}{alike}: {shown}."
-    if across and len(pairs) > equal:
-        nearly = f"{len(pairs) - equal} more pairs are nearly equal" if equal else "Their pixels differ"
-        sentence += f" {nearly}: edits of these photos, or copies saved again."
-    passed = None if across and pairs and not equal else not pairs
+        sentence = f"{photos} {'photo is' if photos == 1 else 'photos are'} in {between}{alike}: {shown}."
+    if otherwise and len(pairs) > equal:
+        more = len(pairs) - equal
+        nearly = (
+            f"{more} more {'pair is' if more == 1 else 'pairs are'} nearly equal" if equal else "Their pixels differ"
+        )
+        sentence += f" {nearly}: {otherwise}."
+    passed = None if otherwise and pairs and not equal else not pairs
     numbers = {"pairs": float(len(pairs)), "equal": float(equal)}
     return Finding(audit=f"copies in {between}", passed=passed, sentence=sentence, numbers=numbers)
 

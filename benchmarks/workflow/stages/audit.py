@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.workflow.image_copies import Described, between_splits, described, shared
+from benchmarks.workflow.image_copies import EDITS, LOOKALIKES, Described, between_splits, described, shared
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.external import External, paired
 from benchmarks.workflow.stages.forger import Forger, Trained
@@ -15,6 +15,7 @@ from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.load import Load
 from forge.core.files import write_json
 from forge.faces.faceset import FaceSet
+from forge.faces.sources import SOURCES
 
 if TYPE_CHECKING:
     from benchmarks.evaluation.results import Finding
@@ -33,7 +34,7 @@ class Audit(Stage):
     """
 
     action = "audit"
-    VERSION = 7
+    VERSION = 8
     optional = True
     computes = False
 
@@ -58,6 +59,7 @@ class Audit(Stage):
         real = job.faces(self.data)
         whole = described(real.view(None))
         findings = [face_sets.shared_identities(real.table), between_splits(whole)]
+        alike = LOOKALIKES if _has_lookalikes(real) else ""
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
             if isinstance(stage, Trained):
@@ -67,7 +69,7 @@ class Audit(Stage):
                 seen = whole.of_split("forge")
                 if isinstance(stage.generator, Load):  # trained elsewhere, perhaps on photos of any split
                     between, seen = f"both the real images and the forgeries of {title}", whole
-                findings.append(shared(seen, forged.view("test"), between))
+                findings.append(shared(seen, forged.view("test"), between, otherwise=alike))
             # Seed 0 in every run: findings of two runs on the same faces are of the same images.
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
             findings.append(face_sets.values(*pair).model_copy(update={"audit": f"values, {title}"}))
@@ -115,6 +117,12 @@ class Audit(Stage):
         return [*titled, *copied(whole, training, real, forged)]
 
 
+def _has_lookalikes(faces: FaceSet) -> bool:
+    """Return whether the images come from a source of which many look alike and are no copies (digits)."""
+    name = faces.card.provenance.get("source", {}).get("name")
+    return name in SOURCES.entries and SOURCES.load(name).dedupe is False  # of a folder it is a property
+
+
 def copied(data: Described, training: Mapping[str, FaceSet], real: FaceSet, forged: FaceSet) -> list[Finding]:
     """Test for copies, mirrored ones too, between the sides of a pair, and of what detectors learned from.
 
@@ -127,9 +135,9 @@ def copied(data: Described, training: Mapping[str, FaceSet], real: FaceSet, forg
     title = real.card.name
     real_side, forged_side = real.view("test"), forged.view("test")
     findings = [
-        shared(described(real_side), forged_side, f"both sides of {title}", across=True),
+        shared(described(real_side), forged_side, f"both sides of {title}", otherwise=EDITS),
         shared(data.of_split("train"), real_side, f"both the training photos and the real photos of {title}"),
-        shared(data, forged_side, f"both the real images of the run and the forgeries of {title}", across=True),
+        shared(data, forged_side, f"both the real images of the run and the forgeries of {title}", otherwise=EDITS),
     ]
     for name, faces in training.items():
         between = f"both the training forgeries of {name} and the forgeries of {title}"

@@ -69,6 +69,7 @@ class Source(ABC):
         citation: how to cite them; empty when there is nothing to cite.
         attributes: label columns.
         dedupe: whether images that look the same are copies; not so for digits.
+        mirrors: whether a mirrored image is one of the kind, so that trainings may mirror them; not so for digits.
         masked: whether each image has a mask of its altered pixels.
         has_videos: whether any of the images is a frame of a video.
         code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
@@ -80,6 +81,7 @@ class Source(ABC):
     citation: str
     attributes: Sequence[str]
     dedupe: bool = True
+    mirrors: bool = True
     masked: bool = False
     has_videos: bool = False
     code: Mapping[str, str] = MappingProxyType({})

@@ -20,7 +20,8 @@ _VERSION = 1
 class DigitsSource(Source):
     """The 1,797 digits of `sklearn.datasets.load_digits`, 8 x 8 pixels enlarged to 64 x 64 (bicubic), with `digit`.
 
-    Everything is in scikit-learn's package. Many digits look alike and are no copies, so none is removed.
+    Everything is in scikit-learn's package. Many digits look alike and are no copies, so none is removed. A mirrored
+    digit is none, so generators are not trained with any.
     """
 
     name = "digits"
@@ -30,6 +31,7 @@ class DigitsSource(Source):
     )
     attributes: Sequence[str] = ("digit",)
     dedupe = False
+    mirrors = False
 
     @cached_property
     def _digits(self) -> tuple[NDArray[np.uint8], list[int]]:
