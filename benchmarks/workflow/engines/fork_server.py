@@ -7,7 +7,7 @@ import os
 import sys
 from multiprocessing import forkserver
 
-PRELOADED = ["benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas"]
+PRELOADED = ["benchmarks.workflow.engines.preload"]
 
 _started_with: list[int] = []  # threads of its libraries; empty: it was not started here
 

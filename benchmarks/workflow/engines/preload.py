@@ -1,0 +1,15 @@
+"""The imports that all workers share, done once by the server of forks as it imports this; it ends with the driver."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import suppress
+
+from forge.core.parent import ending_with_parent
+
+MODULES = ("benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas")
+
+with ending_with_parent():  # afterwards the server itself sees that the driver is gone
+    for _name in MODULES:
+        with suppress(ImportError):  # a worker that needs it says so
+            importlib.import_module(_name)

@@ -1,0 +1,29 @@
+"""End with the process that started this one, also where that is killed (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Be killed when the thread that started this process ends, within the block; elsewhere than on Linux do nothing.
+
+    For work that cannot look whether its parent still lives, such as imports of seconds. It is for a block alone, since
+    a thread may end where its process goes on.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_PDEATHSIG, 0)
