@@ -54,7 +54,7 @@ def write_index(reports: Path) -> Path:
 
 
 def index_page(reports: Path) -> str:
-    """Return the index page of a folder of reports, in the order of their names.
+    """Return the index page of a folder of reports, those with the most tests first.
 
     Raises:
         InputError: it holds no report.
@@ -62,11 +62,13 @@ def index_page(reports: Path) -> str:
     folders = [folder for folder in report_folders(reports) if folder.parent.resolve() == reports.resolve()]
     if not folders:
         raise InputError(f"{reports}/ holds no report; bench run writes one, --reports names another folder")
-    return index([_entry(folder) for folder in folders])
+    reports_there = [RunReport(folder, note=False) for folder in folders]
+    reports_there.sort(key=lambda report: (-len(report.results.cells), report.folder.name))
+    return index([_entry(report) for report in reports_there])
 
 
-def _entry(folder: Path) -> Entry:
-    report = RunReport(folder, note=False)
+def _entry(report: RunReport) -> Entry:
+    folder = report.folder
     results = report.results
     seeds = results.seeds or [results.seed]
     facts = {
