@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from detect.data.views import View
-from detect.detectors.base import Scorer, Scores
+from detect.detectors.base import Scores
+from detect.scorers import Scorer
 from forge.core.compute import Compute, derive_seed
 from forge.core.errors import BenchError, DetectorError, quoted
 from forge.faces.faceset import Images

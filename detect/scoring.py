@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from detect.data.views import View, generator_of, resolution_of
-from detect.detectors.base import Scored, Scorer, Scores
+from detect.detectors.base import Scores
+from detect.scorers import Scored, Scorer
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.core.files import replacing

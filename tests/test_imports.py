@@ -37,7 +37,7 @@ LAYERS = (
     {"benchmarks.report"},
     {"benchmarks.experiment.matrix", "benchmarks.experiment.request", "benchmarks.experiment.resolve"},
     {"benchmarks.experiment.attacks", "benchmarks.experiment.views"},
-    {"benchmarks.experiment.validate"},
+    {"benchmarks.experiment.validate", "benchmarks.experiment.validate_conditions"},
     {"benchmarks.workflow"},
     {"benchmarks.inference", "benchmarks.terminal", "benchmarks.zoo"},
     {"benchmarks.finished", "benchmarks.speed", "benchmarks.serve"},

@@ -23,6 +23,7 @@ from detect.data.views import (
     sets_of,
     splits_of,
 )
+from detect.scorers import Scored
 from forge.core.compute import Compute, Precision, derive_seed
 from forge.core.errors import InputError, quoted
 from forge.core.progress import OnProgress
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from detect.discriminator_source import DiscriminatorSource
-    from detect.training.calibration import Calibration
     from forge.core.distributed import ProcessGroup
 
 Scores = NDArray[np.float64]
@@ -348,48 +348,6 @@ class Detector(ABC, Generic[S]):
     def parameters(self) -> int:
         """Number of learned values."""
         return 0
-
-
-class Scorer(Protocol):
-    """What gives images their scores: a detector, or one that is shown crops of them."""
-
-    @property
-    def family(self) -> str:
-        """Name for messages."""
-
-    @property
-    def resolution(self) -> int:
-        """Height and width of the images in pixels."""
-
-    def score(self, images: Images, compute: Compute) -> Scores:
-        """Return one finite score an image, float64 [n]; images are uint8 [n, H, W, 3] of its resolution."""
-
-    def scoring_precision(self, compute: Compute) -> Precision:
-        """Return the arithmetic that `score` uses."""
-
-
-class Scored(Protocol):
-    """A scorer with the calibration and the names of score rows."""
-
-    @property
-    def detector(self) -> Scorer:
-        """What scores images."""
-
-    @property
-    def calibration(self) -> Calibration:
-        """Map from scores to probabilities."""
-
-    @property
-    def name(self) -> str:
-        """Name in tables."""
-
-    @property
-    def trained_on(self) -> str:
-        """Generators seen in training, joined by "+"."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the fit."""
 
 
 class FittedDetector(Scored, Protocol):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.experiment.conditions import Conditions
-from benchmarks.experiment.validate import _perturbations
+from benchmarks.experiment.validate_conditions import with_perturbations
 from detect.data.h264_codec import round_trip
 from detect.data.perturb import by_strength, perturbation, split_strength
 from forge.core.errors import InputError
@@ -62,4 +62,4 @@ def test_without_the_extra_it_has_a_name_and_is_refused_before_a_run(monkeypatch
     with pytest.raises(InputError, match=r"pip install 'deepfake-bench\[video\]'"):
         perturbation("h264-c23")(np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(InputError, match=r"conditions.robust: perturbation h264-c23 needs PyAV"):
-        _perturbations(Conditions(robust=["jpeg75+h264-c23"]))
+        with_perturbations(Conditions(robust=["jpeg75+h264-c23"]))
