@@ -11,35 +11,45 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.evaluation import formats, map_formats
+from benchmarks.evaluation import detector_formats, formats, map_formats
+from benchmarks.evaluation.detector_formats import DetectorSheet
 from benchmarks.evaluation.formats import Sheet, TextTable, interval, mark, rank, share, standing
 from benchmarks.evaluation.latex import latex
 from benchmarks.evaluation.leaderboard import Standing
 from benchmarks.evaluation.map_formats import MapSheet
 from benchmarks.evaluation.map_leaderboard import LOCALISATION
 from benchmarks.evaluation.numbers import near_one
-from benchmarks.report.run_leaderboard import map_sheet_of, sheet_of
+from benchmarks.report.run_leaderboard import detector_sheets_of, map_sheet_of, sheet_of
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError, UnknownNameError
 
 _TEXTS: dict[str, Callable[[TextTable], str]] = {"md": formats.markdown, "html": formats.html, "latex": latex}
 
 
-def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:
+def leaderboard(
+    suite: list[str], form: str, by: str | None, per: str | None, columns: str | None, reports: Path
+) -> None:
     """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""
     if form not in formats.FORMATS:
         raise UnknownNameError("format", form, formats.FORMATS)
+    if per not in (None, "generator", "detector"):
+        raise UnknownNameError("--per", per or "", ("generator", "detector"))
     # Of several suites one table, over all of them.
     opened = [RunReport.open(name, reports) for name in suite]
     if by == LOCALISATION:
-        if columns is not None:
-            raise InputError("--columns chooses columns of AUC; with --by localisation leave it out")
+        if columns is not None or per is not None:
+            raise InputError("--columns and --per are about columns of AUC; with --by localisation leave them out")
         _of_maps(map_sheet_of(*opened), form)
         return
-    sheet = sheet_of(*opened, by=by)
-    if columns is not None:
+    only = tuple(name.strip() for name in columns.split(",")) if columns is not None else ()
+    if per == "detector":
+        if by is not None:
+            raise InputError("--per detector ranks nothing; leave --by out, or choose columns with --columns")
+        _of_detectors(detector_sheets_of(*opened, columns=only), form)
+        return
+    sheet = sheet_of(*opened, by=by, by_generator=per == "generator")
+    if only:
         # After ranking: columns that are not shown still rank, and JSON and CSV hold all.
-        only = tuple(name.strip() for name in columns.split(","))
         for name in only:
             if name not in sheet.board.columns:
                 raise UnknownNameError("column", name, sheet.board.columns)
@@ -49,6 +59,28 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
         print(texts[form](sheet), end="")  # `end`: the texts end with a line feed
         return
     print_sheet(sheet)
+
+
+def _of_detectors(sheets: list[DetectorSheet], form: str) -> None:
+    """Print a table of generators by conditions for each detector."""
+    if form in ("csv", "json"):
+        print({"csv": detector_formats.to_csv, "json": detector_formats.to_json}[form](sheets), end="")
+        return
+    if form != "table":
+        print("\n".join(_TEXTS[form](sheet) for sheet in sheets), end="")
+        return
+    console = open_console()
+    for verdict in sheets[0].verdicts:
+        console.print(f"[bold red]{escape(verdict)}[/]")
+    for sheet in sheets:
+        table = Table(title=escape(sheet.title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for heading in sheet.headings:
+            table.add_column(_heading(heading), justify="left" if heading in ("family", "generator") else "right")
+        for row in sheet.rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for note in sheets[0].notes:
+        console.print(f"[dim]{escape(note.replace(f' of {sheets[0].detector}', '', 1))}[/]", highlight=False)
 
 
 def _of_maps(sheet: MapSheet, form: str) -> None:

@@ -207,7 +207,7 @@ class Ranked(Protocol):
 
 
 class TextTable(Protocol):
-    """A leaderboard ready to print."""
+    """A table ready to print: a leaderboard, or the tests of a detector by generator."""
 
     @property
     def title(self) -> str:
@@ -219,7 +219,7 @@ class TextTable(Protocol):
 
     @property
     def headings(self) -> list[str]:
-        """Headings of the columns, `rank` and `detector` first."""
+        """Headings of the columns, `rank` and `detector` first, or `family` and `generator`."""
 
     @property
     def rows(self) -> list[list[str]]:
@@ -274,7 +274,8 @@ def markdown(sheet: TextTable) -> str:
     """Format the table as Markdown."""
     lines = [f"**{verdict}**" for verdict in sheet.verdicts]
     lines += [""] if lines else []
-    lines += [_row(sheet.headings), "|---:|---|" + "---:|" * (len(sheet.headings) - 2)]
+    first = "---:" if sheet.headings[0] == "rank" else "---"
+    lines += [_row(sheet.headings), f"|{first}|---|" + "---:|" * (len(sheet.headings) - 2)]
     lines += [_row(row) for row in sheet.rows]
     return "\n".join([*lines, "", *sheet.notes]) + "\n"
 

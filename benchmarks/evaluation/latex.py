@@ -44,12 +44,13 @@ def latex(sheet: TextTable) -> str:
     r"""Format a leaderboard as a LaTeX ``table*``.
 
     Bold are the detectors that share the first rank, in the column that ranks, and in every other column of values the
-    best one as it is printed, with all that are equal to it. Controls are never bold.
+    best one as it is printed, with all that are equal to it. Controls are never bold. Without ranks nothing is.
 
     Args:
-        sheet: the table; its third column is the one that ranks.
+        sheet: the table; where it has ranks, its third column is the one that ranks.
     """
-    bold = [_bold(sheet, column) for column in range(len(sheet.headings))]
+    ranks = sheet.headings[0] == "rank"
+    bold = [_bold(sheet, column) if ranks else set() for column in range(len(sheet.headings))]
     lines = [
         " & ".join(
             rf"\textbf{{{value}}}{rest}" if row in bold[column] else value + rest
@@ -62,7 +63,7 @@ def latex(sheet: TextTable) -> str:
     alignment = "".join("l" if any(" [" in value for value in column) else "r" for column in numbers)
     head = " & ".join(map(_heading, sheet.headings, f"ll{alignment}"))
     best = f"Bold: rank 1 in {sheet.headings[2]}, and the best value of each other column, for which there is no test."
-    caption = " ".join((f"{sheet.title}.", *sheet.verdicts, *sheet.notes, best))
+    caption = " ".join((f"{sheet.title}.", *sheet.verdicts, *sheet.notes, *([best] if ranks else [])))
     label = re.sub(r"[^A-Za-z0-9-]+", "-", sheet.title).strip("-")
     return "\n".join(
         [

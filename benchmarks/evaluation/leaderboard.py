@@ -141,6 +141,7 @@ def ranked(
     *,
     primary: str | None = None,
     meanings: Mapping[str, str] | None = None,
+    order: Sequence[str] = (),
 ) -> Leaderboard:
     """Rank detectors as `leaderboard`, from the result of `cells_of`.
 
@@ -148,14 +149,15 @@ def ranked(
         cells: detector -> column -> its cells.
         primary: column that ranks; by default the first of `PRIMARIES` there is.
         meanings: column -> what it means; by default the protocol's.
+        order: of the columns; by default the protocol's.
     """
-    known = order_of_columns({column for of in cells.values() for column in of})
+    known = list(order or order_of_columns({column for of in cells.values() for column in of}))
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
     chosen = primary or _primary(cells, known)
     if chosen not in known:
         raise InputError(f"the scores have no column {quoted(chosen)}; they have: {', '.join(known)}")
-    expected = {name: _expected(name, cells) for name in known}
+    expected = {name: expected_of(name, cells) for name in known}
     # a column compares detectors that have all its cells: a mean over the tests at hand would favour whoever lacks hard
     # ones
     columns = {
@@ -163,7 +165,7 @@ def ranked(
         for name in known
     }
     standings = {
-        detector: {name: _standing(columns[name], detector, of.get(name, []), expected[name]) for name in known}
+        detector: {name: standing_of(columns[name], detector, of.get(name, []), expected[name]) for name in known}
         for detector, of in cells.items()
     }
     complete = [detector for detector in cells if detector in columns[chosen].names]
@@ -200,12 +202,20 @@ def _primary(cells: Mapping[str, Mapping[str, Sequence[Scored]]], known: Sequenc
     return next(iter([name for name in common if name in known]), known[0])
 
 
-def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:
+def expected_of(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:
     """Return all cells that any detector has in a column."""
     return sorted({cell.where for of in cells.values() for cell in of.get(column, [])})
 
 
-def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequence[Where]) -> Standing:
+def standing_of(column: Column, name: str, cells: Sequence[Scored], expected: Sequence[Where]) -> Standing:
+    """Return the standing of a detector in a column, or what is missing there.
+
+    Args:
+        column: of the detectors that have all cells.
+        name: of the detector.
+        cells: of the detector in the column.
+        expected: cells that any detector has in it.
+    """
     if name not in column.names:
         missing = len(expected) - len(cells)
         return Standing(value=None, low=None, high=None, sd=None, cells=len(cells), missing=missing)
@@ -217,13 +227,14 @@ def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequ
 
 
 def _within(line: Line) -> Line:
-    """Clip the intervals of a line to [0, 1]: with few seeds a symmetric interval exceeds the range of an AUC."""
+    """Clip the intervals of a line to [0, 1]."""
     return line.model_copy(
-        update={"columns": {name: _within_bounds(standing) for name, standing in line.columns.items()}}
+        update={"columns": {name: within_bounds(standing) for name, standing in line.columns.items()}}
     )
 
 
-def _within_bounds(standing: Standing) -> Standing:
+def within_bounds(standing: Standing) -> Standing:
+    """Clip the intervals of a standing to [0, 1]: with few seeds a symmetric one exceeds the range of an AUC."""
     ends = standing.model_dump(include={"low", "high", "family_low", "family_high"}, exclude_none=True)
     return standing.model_copy(update={name: min(1.0, max(0.0, end)) for name, end in ends.items()})
 

@@ -346,7 +346,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
         err.split()
     )
     code, _, err = bench("leaderboard", "where", "--by", "localisation", "--columns", "seen")
-    assert code == 2 and "leave it out" in err
+    assert code == 2 and "leave them out" in err
     edges = scale_of(read_rows(folder / "masks.parquet", detector="unet")).edges
     assert 0 < len(edges) < 256 and (np.diff(edges) > 0).all()
     # a changed row changes the numbers, and is refused before

@@ -15,6 +15,8 @@ Examples:
   bench leaderboard faces64-quick --format md
   bench leaderboard faces64-quick --format latex --columns matrix,robust > table.tex
   bench leaderboard faces64-quick --by robust --columns matrix,seen
+  bench leaderboard faces64-quick --per generator --format latex > generators.tex
+  bench leaderboard faces64-quick --per detector --columns unseen,robust,seen
   bench leaderboard tampered --by localisation
   bench leaderboard faces64-fairface faces64-lfw
 """
@@ -36,6 +38,14 @@ def leaderboard(
             "--by",
             help="Column that ranks; localisation: F1 of the maps of altered pixels. [default: unseen, else matrix, "
             "else seen]",
+        ),
+    ] = None,
+    per: Annotated[
+        str | None,
+        typer.Option(
+            "--per",
+            help="generator: a column for each tested generator, of the column that ranks; detector: a table of "
+            "generators by conditions for each detector.",
         ),
     ] = None,
     columns: Annotated[
