@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,17 +13,22 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @contextmanager
-def ending_with_parent() -> Iterator[None]:
+def ending_with_parent(parent: int) -> Iterator[None]:
     """Be killed when the thread that started this process ends, within the block; elsewhere than on Linux do nothing.
 
     For work that cannot look whether its parent still lives, such as imports of seconds. It is for a block alone, since
     a thread may end where its process goes on.
+
+    Args:
+        parent: id of the process that started this one; where it has ended before the block, this one ends at once.
     """
     if sys.platform != "linux":
         yield
         return
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
     try:
         yield
     finally:

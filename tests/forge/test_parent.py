@@ -12,9 +12,9 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 
 CHILD = """
-import time
+import os, time
 from forge.core.parent import ending_with_parent
-with ending_with_parent():
+with ending_with_parent({parent}):
     if {inside}:
         print("ready", flush=True)
         time.sleep(60)
@@ -38,7 +38,7 @@ def lives(process):
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_process_ends_with_its_parent_within_the_block_alone(inside):
-    command = [sys.executable, "-c", PARENT, CHILD.format(inside=inside)]
+    command = [sys.executable, "-c", PARENT, CHILD.format(inside=inside, parent="os.getppid()")]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     word, child = parent.stdout.readline().split()
     assert word == "ready" and lives(child)
@@ -50,3 +50,9 @@ def test_a_process_ends_with_its_parent_within_the_block_alone(inside):
     assert lives(child) != inside
     if not inside:
         os.kill(int(child), signal.SIGKILL)
+
+
+def test_a_process_whose_parent_ended_before_the_block_ends_at_once():
+    other = CHILD.format(inside=True, parent="1" if os.getpid() != 1 else "2")
+    process = subprocess.run([sys.executable, "-c", other], stdout=subprocess.PIPE, timeout=30)
+    assert process.returncode == -signal.SIGKILL and not process.stdout

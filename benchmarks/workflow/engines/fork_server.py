@@ -7,6 +7,7 @@ import os
 import sys
 from multiprocessing import forkserver
 
+FORKED_BY = "BENCH_FORKED_BY"  # variable of the server: id of the process that it works for
 PRELOADED = ["benchmarks.workflow.engines.preload"]
 
 _started_with: list[int] = []  # threads of its libraries; empty: it was not started here
@@ -25,16 +26,18 @@ def start_fork_server(threads: int) -> bool:
         return False
     if _started_with and _started_with != [threads]:
         return False
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    inherited = {"OMP_NUM_THREADS": str(threads), FORKED_BY: str(os.getpid())}
+    before = {name: os.environ.get(name) for name in inherited}
+    os.environ.update(inherited)
     try:
         if not _started_with:
             multiprocessing.set_forkserver_preload(PRELOADED)
         forkserver.ensure_running()
     finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     _started_with[:] = [threads]
     return True

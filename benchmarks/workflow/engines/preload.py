@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 from contextlib import suppress
 
+from benchmarks.workflow.engines.fork_server import FORKED_BY
 from forge.core.parent import ending_with_parent
 
 MODULES = ("benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas")
 
-with ending_with_parent():  # afterwards the server itself sees that the driver is gone
+with ending_with_parent(
+    int(os.environ.get(FORKED_BY, os.getppid()))
+):  # afterwards the server itself sees that the driver is gone
     for _name in MODULES:
         with suppress(ImportError):  # a worker that needs it says so
             importlib.import_module(_name)
