@@ -61,6 +61,19 @@ def with_another_seed(parts: VarianceParts, seeds: int) -> float | None:
     return math.sqrt(then / now) if now > 0 else 1.0
 
 
+def with_twice_the_images(parts: VarianceParts) -> float:
+    """Return the standard error with twice as many test images relative to the present one, seeds as they are.
+
+    >>> with_twice_the_images(VarianceParts(images=1.0, seeds=1.0, generators=None))
+    0.8660254037844386
+    >>> with_twice_the_images(VarianceParts(images=0.0, seeds=0.0, generators=None))  # every AUC is 1
+    1.0
+    """
+    seeds = parts.seeds or 0.0
+    now = parts.images + seeds
+    return math.sqrt((parts.images / 2 + seeds) / now) if now > 0 else 1.0
+
+
 def agreement(cells: Mapping[str, Mapping[str, Sequence[Scored]]], first: str, second: str) -> Agreement | None:
     """Return how far two columns order detectors alike; None with fewer than `FEWEST` detectors in both.
 

@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 from benchmarks.evaluation.cells import Scored, Where
 from benchmarks.evaluation.column import Column, VarianceParts
 from benchmarks.evaluation.interval import Interval
-from benchmarks.evaluation.review import agreement, kendall, variance_parts, with_another_seed
+from benchmarks.evaluation.review import agreement, kendall, variance_parts, with_another_seed, with_twice_the_images
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.review import review
 
@@ -83,6 +83,11 @@ def test_the_parts_of_images_and_seeds_add_up_to_what_the_interval_is_made_of():
 )
 def test_another_seed_shrinks_the_part_of_seeds_alone(images, seeds, number, ratio):
     assert with_another_seed(VarianceParts(images, seeds, None), number) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(("images", "seeds", "ratio"), [(1, 1, 0.75**0.5), (1, None, 0.5**0.5), (0, 1, 1), (0, 0, 1)])
+def test_twice_the_images_shrink_the_part_of_images_alone(images, seeds, ratio):
+    assert with_twice_the_images(VarianceParts(images, seeds, None)) == pytest.approx(ratio)
 
 
 def test_another_seed_than_one_is_not_known():

@@ -13,7 +13,7 @@ from benchmarks.evaluation.formats import interval, standing
 from benchmarks.evaluation.leaderboard import Leaderboard, ranked
 from benchmarks.evaluation.numbers import count
 from benchmarks.evaluation.results import Results
-from benchmarks.evaluation.review import Agreement, agreement, variance_parts, with_another_seed
+from benchmarks.evaluation.review import Agreement, agreement, variance_parts, with_another_seed, with_twice_the_images
 from benchmarks.protocol import NEW_FAMILY, Condition, Protocol
 from benchmarks.report.run_leaderboard import scores_of
 from benchmarks.report.run_report import RunReport
@@ -126,9 +126,7 @@ def _another_seed(board: Leaderboard, parts: Mapping[str, VarianceParts]) -> Ans
         return Answer(
             question, ["Not known: with one seed nothing is known of others; a second one shows how much they differ."]
         )
-    images = median(
-        ((of.images / 2 + (of.seeds or 0.0)) / (of.images + (of.seeds or 0.0))) ** 0.5 for of in parts.values()
-    )
+    images = median(map(with_twice_the_images, parts.values()))
     return Answer(
         question,
         [
