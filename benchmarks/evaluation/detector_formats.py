@@ -49,7 +49,7 @@ class DetectorSheet:
         """The table as text, a row for each tested generator."""
         return [
             [
-                self.families.get(generator, "–"),
+                self.families.get(generator) or "–",
                 generator,
                 *(standing(of[name]) if name in of else "–" for name in self.columns),
             ]
@@ -84,15 +84,17 @@ def to_csv(sheets: Sequence[DetectorSheet]) -> str:
 
 
 def to_json(sheets: Sequence[DetectorSheet]) -> str:
-    """Format all standings as JSON: detector -> generator -> family, and column -> standing."""
-    content = {
+    """Format all standings as JSON: detector -> generator -> family, and column -> standing; with failed audits."""
+    detectors = {
         sheet.detector: {
             generator: {
-                "family": sheet.families.get(generator),
+                "family": sheet.families.get(generator) or None,
                 "columns": {name: mean.model_dump(mode="json", include=set(_FIELDS)) for name, mean in of.items()},
             }
             for generator, of in sheet.standings.items()
         }
         for sheet in sheets
     }
-    return json.dumps(content, indent=1) + "\n"
+    first = sheets[0]
+    head = {"protocol": first.protocol, "seeds": list(first.seeds), "verdicts": list(first.verdicts)}
+    return json.dumps(head | {"detectors": detectors}, indent=1) + "\n"

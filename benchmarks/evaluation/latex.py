@@ -62,8 +62,11 @@ def latex(sheet: TextTable) -> str:
     numbers = [[cells[column] for cells in sheet.rows] for column in range(2, len(sheet.headings))]
     alignment = "".join("l" if any(" [" in value for value in column) else "r" for column in numbers)
     head = " & ".join(map(_heading, sheet.headings, f"ll{alignment}"))
-    best = f"Bold: rank 1 in {sheet.headings[2]}, and the best value of each other column, for which there is no test."
-    caption = " ".join((f"{sheet.title}.", *sheet.verdicts, *sheet.notes, *([best] if ranks else [])))
+    best = []
+    if ranks:
+        rest = "and the best value of each other column, for which there is no test."
+        best = [f"Bold: rank 1 in {sheet.headings[2]}, {rest}"]
+    caption = " ".join((f"{sheet.title}.", *sheet.verdicts, *sheet.notes, *best))
     label = re.sub(r"[^A-Za-z0-9-]+", "-", sheet.title).strip("-")
     return "\n".join(
         [

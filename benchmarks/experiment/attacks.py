@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.experiment.checked_class import checked_class
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.file_digests import file_digests
-from benchmarks.experiment.resolve import generator_beside
+from benchmarks.experiment.resolve import generator_beside, mirrors
 from benchmarks.experiment.settings import AttackRequest, DetectorRequest, RunSettings
 from detect.attacks.registry import ATTACKS
 from forge.core.errors import InputError, quoted
@@ -44,7 +44,9 @@ def attack_requests(settings: RunSettings) -> dict[str, AttackRequest]:
                 "needs": attack.needs,
                 "surrogate": _surrogate(name, values, settings) if attack.needs == "surrogate" else None,
                 "autoencoder": (
-                    generator_beside(AUTOENCODER, settings.preset, settings.request.set)
+                    generator_beside(
+                        AUTOENCODER, settings.preset, settings.request.set, mirrors=mirrors(settings.data.source)
+                    )
                     if attack.needs == "autoencoder"
                     else None
                 ),

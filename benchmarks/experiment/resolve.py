@@ -128,9 +128,8 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     kept += [str(GeneratorId(name, kimg)) for name, moments in conditions.snapshots.items() for kimg in moments]
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
-    mirrors = source not in SOURCES.entries or SOURCES.load(source).mirrors
     chosen_generators = _generators(
-        generators, preset, condition, overrides, kept=kept, unknown=length, mirrors=mirrors
+        generators, preset, condition, overrides, kept=kept, unknown=length, mirrors=mirrors(source)
     )
     chosen_generators |= generators_of_files(request.forged, chosen_generators)
     if race.rounds:
@@ -302,11 +301,9 @@ def _generators(
         # --condition.
         if condition and (defaults == unknown or "condition" in defaults):
             defaults, conditioned = defaults | {"condition": list(condition)}, True
-        if not mirrors and "training" in defaults:
-            defaults = merged(defaults, {"training": {"flip": False}})
-        value = merged(defaults, overrides.get("generator", {}))
+        value = merged(_unmirrored(defaults, mirrors), overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
-        inverts = generator_beside(inverted, preset, overrides) if inverted else None
+        inverts = generator_beside(inverted, preset, overrides, mirrors=mirrors) if inverted else None
         grid = overrides.get("variants", {}).get(base)
         models = [Variant(base, {})] if grid is None else variants_of(base, grid, limit=LIMITS["generators"])
         for name, differing in models:
@@ -338,9 +335,18 @@ def _generators(
     }
 
 
-def generator_beside(name: str, preset: str, overrides: Mapping[str, Any]) -> GeneratorSettings:
+def mirrors(source: str) -> bool:
+    """Return whether trainings may mirror the images of a source; False of digits. Only registered names are known."""
+    return source not in SOURCES.entries or SOURCES.load(source).mirrors
+
+
+def _unmirrored(defaults: Mapping[str, Any], mirrors: bool) -> Mapping[str, Any]:
+    return defaults if mirrors or "training" not in defaults else merged(defaults, {"training": {"flip": False}})
+
+
+def generator_beside(name: str, preset: str, overrides: Mapping[str, Any], *, mirrors: bool) -> GeneratorSettings:
     """Return the settings of a generator that others need: those of a generator of the run, without labels."""
-    value = merged(shipped("generators", name, preset), overrides.get("generator", {}))
+    value = merged(_unmirrored(shipped("generators", name, preset), mirrors), overrides.get("generator", {}))
     return _checked(name, None, name, merged(value, overrides.get("generators", {}).get(name, {})))
 
 

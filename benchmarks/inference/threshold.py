@@ -193,7 +193,7 @@ def _bounded(label: ArrayLike, score: ArrayLike, max_fpr: float) -> tuple[float,
     if threshold is None:
         raise InputError(
             f"--max-fpr {max_fpr:g} cannot be kept on {reals:,} real validation images, of which one is "
-            f"{1 / reals:.2g}; ask for that much, or run again with more: --set images.val={math.ceil(1 / max_fpr)}"
+            f"{1 / reals:.2g}; ask for that much, or name a run with more: --set images.val={math.ceil(1 / max_fpr)}"
         )
     return threshold, f"at most {100 * max_fpr:g} % of the {reals:,} real validation images are called forged"
 

@@ -69,15 +69,21 @@ def detector_sheets_of(*reports: RunReport, columns: Sequence[str] = ()) -> list
     """
     protocols = _protocols(reports)
     cells = _cells_of(reports, protocols)
+    if not cells:
+        raise InputError("the scores have no test rows of real and forged images; there is nothing to show")
     known = [str(name) for name in order_of_columns({name for of in cells.values() for name in of})]
     for name in columns:
         if name not in known:
             raise UnknownNameError("column", name, known)
     shown = [name for name in known if not columns or name in columns]
     order = _in_order(generators_in(cells), reports)
-    families = {name: family for report in reports for name, family in report.results.families.items()}
-    seeds = sorted({cell.where.seed for of in cells.values() for some in of.values() for cell in some})
-    return [
+    every = [cell for of in cells.values() for some in of.values() for cell in some]
+    seeds = sorted({cell.where.seed for cell in every})
+    # in the columns whose mean is over families; of several reports a test is called "generator, report"
+    known_families = {name: family for report in reports for name, family in report.results.families.items()}
+    families = {name: known_families.get(name.partition(", ")[0], "") for name in order}
+    families |= {cell.where.tested_on: cell.family for cell in every if cell.family}
+    sheets = [
         DetectorSheet(
             title=f"{_title(reports)}, {detector} by generator",
             detector=detector,
@@ -90,6 +96,7 @@ def detector_sheets_of(*reports: RunReport, columns: Sequence[str] = ()) -> list
         )
         for detector, of in standings_by_generator(cells).items()
     ]
+    return [sheet for sheet in sheets if sheet.standings]  # none of these columns: of scores from elsewhere
 
 
 def _chosen(standings: Mapping[str, Standing], columns: Sequence[str]) -> dict[str, Standing]:

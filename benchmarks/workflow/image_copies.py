@@ -72,14 +72,16 @@ def described(view: FaceView, *, mirrored: bool = False) -> Described:
     )
 
 
-def between_splits(faces: Described) -> Finding:
-    """Find photos that are in two splits of the real faces."""
+def between_splits(faces: Described, *, otherwise: str = "") -> Finding:
+    """Find photos that are in two splits of the real faces; see `copies`."""
     from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
 
     pairs = near_duplicates(faces.hashes, faces.thumbnails)
     # duplicates within one split leak nothing
     torn = pairs[faces.splits[pairs[:, 0]] != faces.splits[pairs[:, 1]]]
-    return copies([(str(faces.ids[a]), str(faces.ids[b])) for a, b in torn], "two splits of the real images")
+    return copies(
+        [(str(faces.ids[a]), str(faces.ids[b])) for a, b in torn], "two splits of the real images", otherwise=otherwise
+    )
 
 
 def shared(first: Described, second: FaceView, between: str, *, otherwise: str = "") -> Finding:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2  # linux/prctl.h
 
 
 @contextmanager
@@ -26,10 +26,12 @@ def ending_with_parent(parent: int) -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
+    before = ctypes.c_int()
+    libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(before))
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
     try:
         yield
     finally:
-        libc.prctl(_PR_SET_PDEATHSIG, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, before.value)

@@ -61,7 +61,7 @@ def test_the_commands_print_both(tmp_path, bench):
     code, out, _ = bench("leaderboard", "mine", "--per", "detector", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0 and {row["detector"] for row in rows} == {"good", "bad"}
-    by_json = json.loads(bench("leaderboard", "mine", "--per", "detector", "--format", "json")[1])
+    by_json = json.loads(bench("leaderboard", "mine", "--per", "detector", "--format", "json")[1])["detectors"]
     for row in rows:
         value = by_json[row["detector"]][row["generator"]]["columns"][row["column"]]["value"]
         assert row["value"] == f"{value:.6f}"
@@ -70,6 +70,14 @@ def test_the_commands_print_both(tmp_path, bench):
     code, out, _ = bench("leaderboard", "mine", "--per", "detector")
     assert code == 0 and "mine, good by generator" in out and "style" in out
     assert bench("leaderboard", "mine", "--per", "detector", "--format", "html")[0] == 0
+
+
+def test_generators_of_several_reports_keep_their_families(tmp_path, bench):
+    for name in ("mine", "other"):
+        publish_data(tmp_path / "reports" / name)
+    code, out, _ = bench("leaderboard", "mine", "other", "--per", "detector", "--format", "json")
+    rows = json.loads(out)["detectors"]["good"]
+    assert code == 0 and len(rows) == 6 and all(row["family"] for row in rows.values())
 
 
 @pytest.mark.parametrize(

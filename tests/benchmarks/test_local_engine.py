@@ -76,38 +76,30 @@ def test_a_server_with_other_threads_is_not_used(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a server of forks")
 def test_a_server_of_forks_that_is_killed_is_started_again(tmp_path, monkeypatch):
-    server, launch = forkserver._forkserver, local.LocalEngine._launch
-    killed = []
+    launched, killed = local.LocalEngine._launched, []
 
-    def killing(engine, process):
-        """Kill the server before the first worker, and once more while the driver waits for it."""
-        if not killed:
-            os.kill(server._forkserver_pid, signal.SIGKILL)
-        elif len(killed) == 1:
-            real = process._Popen
+    def killing(engine, setup, device):
+        """Kill the server before the first worker, and again as the next one was to be forked."""
+        killed.append(forkserver._forkserver._forkserver_pid)
+        if len(killed) <= 2:
+            os.kill(killed[-1], signal.SIGKILL)
+        if len(killed) == 2:
+            raise EOFError("unexpected EOF")
+        return launched(engine, setup, device)
 
-            def popen(process):
-                monkeypatch.setattr(type(process), "_Popen", staticmethod(real))
-                os.kill(server._forkserver_pid, signal.SIGKILL)
-                raise EOFError("unexpected EOF")
-
-            monkeypatch.setattr(type(process), "_Popen", staticmethod(popen))
-        killed.append(True)
-        launch(engine, process)
-
-    monkeypatch.setattr(local.LocalEngine, "_launch", killing)
+    monkeypatch.setattr(local.LocalEngine, "_launched", killing)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")  # of this process; workers have what the run asks for
     stages = fake_stages.grid()
     executed = run(stages, tmp_path)
-    assert len(killed) >= 2 and {facts(executed, stage)["threads"] for stage in stages} == {"1"}
+    assert len(killed) >= 3 and {facts(executed, stage)["threads"] for stage in stages} == {"1"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a server of forks")
 def test_workers_that_cannot_be_started_end_the_run_with_a_sentence(tmp_path, monkeypatch):
-    def popen(process):
+    def launched(engine, setup, device):
         raise EOFError("unexpected EOF")
 
-    for kind in (local.ForkServerProcess, local.SpawnProcess):
-        monkeypatch.setattr(kind, "_Popen", staticmethod(popen))
+    monkeypatch.setattr(local.LocalEngine, "_launched", launched)
     monkeypatch.setattr(local, "_LAUNCH_PAUSE", 0)
     with pytest.raises(BenchError, match="the process that they are forked from was killed 5 times"):
         run(fake_stages.grid(), tmp_path)

@@ -39,6 +39,8 @@ def test_trainings_on_digits_mirror_none_unless_they_are_told_to():
     assert settings(source="digits").generators["dcgan"].training["flip"] is False
     told = settings("generator.training.flip=true", source="digits")
     assert told.generators["dcgan"].training["flip"] is True
+    inverted = settings(source="digits", generators=["inversion:dcgan"]).generators["inversion:dcgan"]
+    assert inverted.inverts.training["flip"] is False
 
 
 def test_one_generator_of_several_can_be_set():

@@ -44,6 +44,7 @@ def test_a_process_ends_with_its_parent_within_the_block_alone(inside):
     assert word == "ready" and lives(child)
     parent.kill()
     parent.communicate()
+    time.sleep(0 if inside else 0.5)
     deadline = time.monotonic() + 5
     while inside and lives(child) and time.monotonic() < deadline:
         time.sleep(0.02)

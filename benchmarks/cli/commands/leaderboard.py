@@ -49,7 +49,8 @@ def leaderboard(
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", help="Columns to show, e.g. matrix,robust; csv and json have all.")
+        str | None,
+        typer.Option("--columns", help="Columns to show, e.g. matrix,robust; csv and json of ranks have all."),
     ] = None,
     reports: options.Reports = options.REPORTS,
 ) -> None:

@@ -132,37 +132,46 @@ class LocalEngine(Engine):
         return min(self.options.devices, key=bound.count, default="")
 
     def _start(self, device: str) -> _Worker:
-        self._number += 1
-        name = f"worker {self._number}" + (f" on {device}" if device else "")
-        near, far = multiprocessing.Pipe()
-        setup = Setup(
-            name, _visible(device), self.options.threads, tuple(allowed_paths()), tuple(loaded_paths()), self._run
-        )
-        # Not a daemon: daemons may have no processes of their own, and stages read photos in some.
-        process = self._process(target=work, args=(far, setup), name=name)
-        self._launch(process)
-        far.close()  # the worker has its copy; the end of that one is the end of the pipe
-        worker = _Worker(process, near, name, device)
-        self._workers.append(worker)
-        return worker
-
-    def _launch(self, process: ForkServerProcess | SpawnProcess) -> None:
-        """Start a process, from a new server of forks where the one that was to fork it is killed meanwhile.
+        """Start a worker, from a new server of forks where the one that was to fork it is killed meanwhile.
 
         Raises:
             BenchError: it was killed each time.
         """
+        self._number += 1
+        name = f"worker {self._number}" + (f" on {device}" if device else "")
+        setup = Setup(
+            name, _visible(device), self.options.threads, tuple(allowed_paths()), tuple(loaded_paths()), self._run
+        )
         for _ in range(_LAUNCHES):
-            if self._process is ForkServerProcess:
-                start_fork_server(self.options.threads)
             try:
-                return process.start()
+                worker = self._launched(setup, device)
             except (EOFError, ConnectionError):
+                if self._process is not ForkServerProcess:
+                    raise
                 time.sleep(_LAUNCH_PAUSE)
+            else:
+                self._workers.append(worker)
+                return worker
         raise BenchError(
             f"no worker could be started: the process that they are forked from was killed {_LAUNCHES} times, most "
             "likely because memory ran out; use --jobs 1"
         )
+
+    def _launched(self, setup: Setup, device: str) -> _Worker:
+        """Start a process with a pipe of its own: one that was forked before its server died has another one."""
+        if self._process is ForkServerProcess:
+            start_fork_server(self.options.threads)
+        near, far = multiprocessing.Pipe()
+        try:
+            # Not a daemon: daemons may have no processes of their own, and stages read photos in some.
+            process = self._process(target=work, args=(far, setup), name=setup.name)
+            process.start()
+        except BaseException:
+            near.close()
+            raise
+        finally:
+            far.close()  # the worker has its copy; the end of that one is the end of the pipe
+        return _Worker(process, near, setup.name, device)
 
     def _retire(self, worker: _Worker) -> None:
         self._workers.remove(worker)

@@ -15,5 +15,5 @@ with ending_with_parent(
     int(os.environ.get(FORKED_BY, os.getppid()))
 ):  # afterwards the server itself sees that the driver is gone
     for _name in MODULES:
-        with suppress(ImportError):  # a worker that needs it says so
+        with suppress(Exception):  # whatever a broken library raises: a worker that needs it says so
             importlib.import_module(_name)

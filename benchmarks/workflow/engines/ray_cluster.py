@@ -85,6 +85,7 @@ class RayCluster:
         parent = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
         _tidy(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
         undo.enter_context(guarded(folder))
         # its workers inherit both; Ray gives them the niceness 15, and everything else on this machine would go before
         inherited = {"OMP_NUM_THREADS": str(self._threads), "RAY_worker_niceness": "0"}

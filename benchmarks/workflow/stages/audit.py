@@ -58,8 +58,8 @@ class Audit(Stage):
 
         real = job.faces(self.data)
         whole = described(real.view(None))
-        findings = [face_sets.shared_identities(real.table), between_splits(whole)]
         alike = LOOKALIKES if _has_lookalikes(real) else ""
+        findings = [face_sets.shared_identities(real.table), between_splits(whole, otherwise=alike)]
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
             if isinstance(stage, Trained):

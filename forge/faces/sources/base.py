@@ -69,7 +69,8 @@ class Source(ABC):
         citation: how to cite them; empty when there is nothing to cite.
         attributes: label columns.
         dedupe: whether images that look the same are copies; not so for digits.
-        mirrors: whether a mirrored image is one of the kind, so that trainings may mirror them; not so for digits.
+        mirrors: whether a mirrored image is one of the kind, so that trainings of generators may mirror them; not so
+            for digits. Asked of registered sources alone, before any is opened.
         masked: whether each image has a mask of its altered pixels.
         has_videos: whether any of the images is a frame of a video.
         code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
