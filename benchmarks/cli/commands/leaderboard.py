@@ -44,8 +44,8 @@ def leaderboard(
         str | None,
         typer.Option(
             "--per",
-            help="generator: a column for each tested generator, of the column that ranks; detector: a table of "
-            "generators by conditions for each detector.",
+            help="Table by tested generator: generator, a column for each, of the column that ranks; detector, a table "
+            "of generators by conditions for each detector.",
         ),
     ] = None,
     columns: Annotated[
