@@ -80,7 +80,7 @@ def _of_detectors(sheets: list[DetectorSheet], form: str) -> None:
             table.add_row(*map(escape, row))
         console.print(table)
     for note in sheets[0].notes:
-        console.print(f"[dim]{escape(note.replace(f' of {sheets[0].detector}', '', 1))}[/]", highlight=False)
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
 def _of_maps(sheet: MapSheet, form: str) -> None:

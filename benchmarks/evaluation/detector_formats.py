@@ -62,7 +62,7 @@ class DetectorSheet:
         many = len(self.seeds) > 1
         seeds = f"{len(self.seeds)} seeds" if many else "one seed"
         return [
-            f"AUC of {self.detector} on each generator: the mean over the tests of a column with it, {seeds}, with its "
+            f"AUC on each generator: the mean over the tests of a column with it, {seeds}, with its "
             f"95 % interval over {'images and seeds' if many else 'images'}. Protocol {self.protocol}."
         ]
 

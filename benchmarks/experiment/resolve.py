@@ -20,6 +20,7 @@ from benchmarks.experiment.names import (
     split_alias,
     split_snapshot,
 )
+from benchmarks.experiment.override_sections import check_sections
 from benchmarks.experiment.race import check_conditions, conditions_of_race, raced
 from benchmarks.experiment.request import command_of
 from benchmarks.experiment.request_fields import RunRequest
@@ -47,22 +48,6 @@ from forge.faces.sources import SOURCES
 
 LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
 _LONG_LIST = 40  # characters of a list of names in the name of a run
-
-
-SECTIONS = (
-    "data",
-    "images",
-    "quality",
-    "conditions",
-    "generator",
-    "generators",
-    "variants",
-    "detector",
-    "detectors",
-    "attacks",
-    "race",
-)
-_BY_NAME = ("generators", "variants", "detectors", "attacks")  # sections that hold settings by the name of one
 
 
 def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = None) -> RunSettings:
@@ -104,7 +89,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     overrides = merged({"conditions": request.conditions} if request.conditions else {}, request.set)
     source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds or ()
     condition = request.condition
-    _check_sections(overrides)
+    check_sections(overrides)
     for what, entries in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
         if len(entries) > LIMITS[what]:
             raise InputError(f"{len(entries):,} {what} are named; a run has at most {LIMITS[what]:,}")
@@ -174,30 +159,6 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         request=request,
         command=command_of(request, file),
     )
-
-
-def _check_sections(overrides: Mapping[str, Any]) -> None:
-    """Refuse sections that are unknown or hold no settings.
-
-    Raises:
-        UnknownNameError, InputError: names the section and what belongs into it.
-    """
-    # "generator" and "detector" are for all, the plural for one of them by name.
-    for section, value in overrides.items():
-        if section not in SECTIONS:
-            raise UnknownNameError("section of --set", section, SECTIONS)
-        entries = value.items() if section in _BY_NAME and isinstance(value, Mapping) else ()
-        for name, entry in [(section, value), *((f"{section}.{label}", inner) for label, inner in entries)]:
-            if not isinstance(entry, Mapping):
-                instead = FLAGS.get(name, f"--set {name}.SETTING=VALUE")
-                raise InputError(f"setting {name!r} cannot be {quoted(entry)}: it holds settings; use {instead}")
-
-
-FLAGS = {
-    "data": "--data PATH, or --set data.SETTING=VALUE",
-    "generator": "--generator NAME, or --set generator.SETTING=VALUE",
-    "detector": "--detector NAME, or --set detector.SETTING=VALUE",
-}
 
 
 def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:

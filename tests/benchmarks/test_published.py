@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 # name -> values that come out again, at least; bytes of the page without its pictures, at most: a race has more tables
 PUBLISHED = {"faces64-quick": (501, 300_000), "arms-race": (50, 400_000), "digits": (203, 300_000)}
-IN_README = ("faces64-quick",)
+SHOWN = {"README.md": ("faces64-quick",), "docs/results/suites.md": ("digits",)}  # page -> leaderboards in it
 REPRODUCED = sorted(file.parent.name for file in REPORTS.glob("*/expected.json"))
 
 
@@ -67,11 +67,12 @@ def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
     assert check_files(folder, files - {SUMS}) and written_files(folder) == files
 
 
-def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("page", SHOWN)
+def test_pages_show_the_leaderboards_that_the_scores_give(page, tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", readme, re.DOTALL)
-    assert [command.split()[1] for command, _ in shown] == list(IN_README)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert [command.split()[1] for command, _ in shown] == list(SHOWN[page])
     for command, table in shown:
         code, out, err = bench(*command.split(), "--reports", str(REPORTS))
         assert (code, err) == (0, "") and table.strip() == out.strip()
