@@ -33,6 +33,7 @@ from forge.core.files import parse_json
 POLL_SECONDS = 0.2  # between two looks at a lease that another process holds
 BEAT_SECONDS = 5.0  # between two heartbeats
 STALE_SECONDS = 60.0  # a lease whose heartbeat did not change for so long is given to the next process
+_EXITING = 0x4  # PF_EXITING of linux/sched.h, in the flags of a process (field 9): it runs no code of its own any more
 _DIGITS = 20  # of the heartbeat, which is written in place
 
 
@@ -91,13 +92,23 @@ def _process(pid: int) -> Holder:
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """Return state and start time of a process (proc(5), fields 3 and 22 of stat), two empty texts if not known."""
+    """Return state and start time of a process (`_parsed`), two empty texts if not known."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return _parsed(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return "", ""
-    fields = text.rpartition(")")[2].split()  # the name before may hold blanks and brackets
-    return (fields[0], fields[19]) if len(fields) > 19 else ("", "")
+
+
+def _parsed(stat: str) -> tuple[str, str]:
+    """Return state and start time (proc(5), fields 3 and 22 of stat); "X" also of a process that is just ending.
+
+    Whoever learns of a death by a closed socket may look before the process has become a zombie.
+    """
+    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks and brackets
+    if len(fields) < 20:
+        return "", ""
+    ending = int(fields[6]) & _EXITING and fields[0] != "Z"
+    return "X" if ending else fields[0], fields[19]
 
 
 @dataclass(frozen=True)

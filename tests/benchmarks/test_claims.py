@@ -178,6 +178,12 @@ def test_what_is_no_lease_is_waited_for_as_a_silent_holder(tmp_path):
     assert clock.now >= STALE_SECONDS
 
 
+@pytest.mark.parametrize(("flags", "state"), [(4194304, "R"), (4194304 | 0x4, "X")])
+def test_a_process_that_is_just_ending_counts_as_dead(flags, state):
+    fields = ["R", "1", "2", "2", "0", "-1", str(flags), *"000000000000", "777", "0"]  # from the third one on
+    assert claims._parsed(f"41 (a (b) c) {' '.join(fields)}") == (state, "777")
+
+
 def test_prepared_leases_of_dead_processes_are_removed(tmp_path):
     for number, holder in enumerate((replace(Holder.current(), started="1"), Holder.current(), ELSEWHERE)):
         prepared = tmp_path / f".{number}"

@@ -11,9 +11,9 @@ from forge.core.parent import ending_with_parent
 
 MODULES = ("benchmarks.workflow.engines.worker", "forge.training.train", "detect.training.loop", "pandas")
 
-with ending_with_parent(
-    int(os.environ.get(FORKED_BY, os.getppid()))
-):  # afterwards the server itself sees that the driver is gone
+_driver = int(os.environ.get(FORKED_BY, os.getppid()))
+
+with ending_with_parent(_driver):  # afterwards the server itself sees that the driver is gone
     for _name in MODULES:
         with suppress(Exception):  # whatever a broken library raises: a worker that needs it says so
             importlib.import_module(_name)
