@@ -147,6 +147,17 @@ class _Publisher:
         command = self._command(name, trained.card.resolution)
         return trained, real, Origin(command, real.card.citation, numerics, show_real or self.results.data.shown)
 
+    def other(self, resolution: int) -> TrainedGenerator | None:
+        """Open the first generator of the run that draws faces of this size from latents; None: it has none."""
+        for fact in self.results.generators:
+            if not (fact.trained and not fact.from_faces and fact.files is None):
+                continue
+            shown = generator_of_run(self.run, fact.name, store=self.store, reports=self.reports)
+            trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
+            if trained.card.resolution == resolution:
+                return trained
+        return None
+
     def write_generator(
         self, name: str, trained: TrainedGenerator, origin: Origin, measured: Measured, on_progress: OnProgress
     ) -> Member:
@@ -158,6 +169,7 @@ class _Publisher:
             name=called,
             origin=origin,
             measured=measured,
+            other=self.other(trained.card.resolution) if trained.architecture.takes_faces else None,
             largest_mb=self.largest,
             device=measured.ask.device,
             on_progress=on_progress,

@@ -28,8 +28,8 @@ def generator_readme(card: ZooCard, generator: GeneratorCard, facts: Mapping[str
     Args:
         card: of the member.
         generator: what generator.json holds.
-        facts: `rows` of quality.json, `rounding`, the last `health` tick, bytes of the `weights`, whether there are
-            `samples`, whether it `takes_faces`, and precision and threads of the training (`numerics`).
+        facts: `rows` of quality.json, `rounding`, the last `health` tick, bytes of the `weights`, what the
+            `samples` show, whether it `takes_faces`, and precision and threads of the training (`numerics`).
     """
     name = f"{PREFIX}{card.name}"
     data = generator.data
@@ -50,7 +50,7 @@ def generator_readme(card: ZooCard, generator: GeneratorCard, facts: Mapping[str
     parts = [
         f"# {name}",
         f"Forged faces of {card.resolution} px, {made}, without training: `bench run -g {name} -d npr`.",
-        *(["![64 forgeries, of consecutive latents](samples.png)"] if facts["samples"] else []),
+        *([f"![{facts['samples']}](samples.png)"] if facts["samples"] else []),
         _table(("", ""), [*rows.items()]),
         "## Quality\n\n" + _quality(facts["rows"]),
         "## Half precision\n\n" + _rounding(facts["rounding"]),

@@ -22,16 +22,18 @@ from forge.core.progress import OnProgress, silent
 from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.halves import source_view
-from forge.faces.imaging.grids import write_grid
+from forge.faces.imaging.grids import write_grid, write_picture
 from forge.generators.artifact import TrainedGenerator, export_averaged
 from forge.generators.sample import BLOCK, block_codes, forge_block, synthesize
 from forge.generators.translate import translate, translate_set, translator_of
+from forge.generators.translation.pictures import translation_rows
 from forge.generators.visualize import training_folder
 from forge.quality.measure import Quality
 from forge.quality.sets import Ask, measure_set
 
 LARGEST_MB = 8.0  # megabytes (10^6 bytes) of all files of a member
 SAMPLES = 64  # faces of samples.png
+TRANSLATED = 12  # generated faces in samples.png of a translator whose photos may not be shown
 COMPARED = 256  # faces that are made in both precisions
 _SEED = derive_seed(0, "zoo")  # of the samples: no run draws test forgeries with it
 _DISTANCE = "sliced Wasserstein"  # begins the title of the metric that lists show
@@ -105,6 +107,7 @@ def publish_generator(
     name: str,
     origin: Origin,
     measured: Measured | None = None,
+    other: TrainedGenerator | None = None,
     largest_mb: float = LARGEST_MB,
     device: str = "cpu",
     on_progress: OnProgress = silent,
@@ -116,7 +119,9 @@ def publish_generator(
         out: folder to make.
         name: of the member, e.g. "stylegan-lite-64".
         origin: what it comes from.
-        measured: how its quality is measured, on the halved weights; None: it is not, and a translator has no samples.
+        measured: how its quality is measured, on the halved weights; None: it is not.
+        other: draws faces from latents, which a translator translates in its samples where its photos may not be
+            shown; None: such a translator has no samples.
         largest_mb: megabytes (10^6 bytes) that its files may have.
         device: where samples are made.
         on_progress: called with progress of the measurement.
@@ -136,7 +141,7 @@ def publish_generator(
         refuse_large(folder, name, largest_mb)
         exported = TrainedGenerator.open(folder)
         rounding = _rounding(trained, exported, measured, device)
-        _write_samples(exported, folder, measured if origin.shown else None, device)
+        _write_samples(exported, folder, measured if origin.shown else None, other, device)
         _copy_training(trained, folder)
         rows = [] if measured is None else _quality_rows(exported, measured, on_progress)
         if rows:
@@ -211,10 +216,21 @@ def _facts(
         "rounding": vars(rounding),
         "health": ticks[-1] if ticks else None,
         "weights": (folder / WEIGHTS).stat().st_size,
-        "samples": (folder / "samples.png").is_file(),
+        "samples": _samples(exported, folder, origin),
         "takes_faces": exported.architecture.takes_faces,
         "numerics": origin.numerics,
     }
+
+
+def _samples(exported: TrainedGenerator, folder: Path, origin: Origin) -> str:
+    """Say what samples.png shows; empty: there is none."""
+    if not (folder / "samples.png").is_file():
+        return ""
+    if not exported.architecture.takes_faces:
+        return f"{SAMPLES} forgeries, of consecutive latents"
+    if origin.shown:
+        return f"{SAMPLES} forgeries of test photos"
+    return "Faces of another generator, what was made of them as input, and their forgeries"
 
 
 def _rounding(
@@ -249,17 +265,21 @@ def _faces_to_translate(trained: TrainedGenerator, real: FaceSet) -> tuple[Image
     return faces, list(range(len(faces)))
 
 
-def _write_samples(exported: TrainedGenerator, folder: Path, measured: Measured | None, device: str) -> None:
-    """Write samples.png: forgeries of consecutive latents; of a translator where its faces may be shown."""
-    if exported.architecture.takes_faces:
-        if measured is None:
-            return
-        faces, seeds = _faces_to_translate(exported, measured.real)
-        images = translate(exported.generator(), translator_of(exported), faces, seeds)[0]
-    else:
-        images = _drawn(exported, SAMPLES, device)
+def _write_samples(
+    exported: TrainedGenerator, folder: Path, shown: Measured | None, other: TrainedGenerator | None, device: str
+) -> None:
+    """Write samples.png: forgeries of consecutive latents, or translations of faces that may be shown."""
     source = provenance.origin(exported.card.name, exported.card.weights_sha256)
-    write_grid(folder / "samples.png", images, source=source)
+    file = folder / "samples.png"
+    if not exported.architecture.takes_faces:
+        write_grid(file, _drawn(exported, SAMPLES, device), source=source)
+    elif shown is not None:
+        faces, seeds = _faces_to_translate(exported, shown.real)
+        write_grid(file, translate(exported.generator(), translator_of(exported), faces, seeds)[0], source=source)
+    elif other is not None:
+        faces = _drawn(other, TRANSLATED, device)
+        rows = translation_rows(exported.generator(), translator_of(exported), faces, range(TRANSLATED))
+        write_picture(file, rows, source=source)
 
 
 def _copy_training(trained: TrainedGenerator, folder: Path) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from finished import finished_run
+from PIL import Image
 from requested import compose
 from synthetic import ONE, make_results, make_scores
 
@@ -28,7 +29,7 @@ from benchmarks.workflow.stage import Context, Job
 from benchmarks.workflow.stages.load import Load
 from benchmarks.zoo.archive import add, pack
 from benchmarks.zoo.members import Member, member_of, members
-from benchmarks.zoo.publish import Measured, Origin, Rounding, default_name, publish_generator
+from benchmarks.zoo.publish import TRANSLATED, Measured, Origin, Rounding, default_name, publish_generator
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, InputError
 from forge.core.files import read_json, write_json
@@ -137,22 +138,25 @@ def test_names_of_members_follow_generator_and_resolution():
     assert default_name("dcgan@24k", 32) == "dcgan-32" and default_name("zoo:dcgan-64", 64) == "dcgan-64"
 
 
-def test_samples_of_a_translator_are_published_only_where_its_photos_may_be_shown(make_set, tmp_path):
+def test_samples_of_a_translator_show_photos_only_where_they_may_be_shown(training, make_set, tmp_path):
     real = make_set("photos", {"forge": 24, "test": 20})
     edges = Edges(Edges.Settings(generator_width=4, discriminator_width=4), 16)
     trained = untrained(tmp_path / "trained", edges, "pix2pix:edges")
     measured = Measured(real, Ask(n=16))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.zoo.publish._quality_rows", lambda *_: [])
-        hidden, shown = (
+        hidden, shown, generated = (
             publish_generator(
                 trained, tmp_path / f"e{number}-16", name=f"e{number}-16", measured=measured,
-                origin=Origin(COMMAND, shown=bool(number)),
+                origin=Origin(COMMAND, shown=number == 1), other=training if number == 2 else None,
             )
-            for number in (0, 1)
+            for number in range(3)
         )  # fmt: skip
     assert "samples.png" not in hidden.card.files and "samples.png" in shown.card.files
     assert "made of real faces" in (shown.folder / "README.md").read_text(encoding="utf-8")
+    assert "![Faces of another generator, " in (generated.folder / "README.md").read_text(encoding="utf-8")
+    with Image.open(generated.folder / "samples.png") as picture:  # face, condition and forgery of twelve, enlarged
+        assert picture.width > TRANSLATED * 64 and 3 * 64 <= picture.height < 4 * 64
 
 
 def test_rounding_counts_changed_values():

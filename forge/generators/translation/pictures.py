@@ -63,6 +63,23 @@ def translation_sheet(
     return sheet(cells, columns=len(titles), titles=titles, caption=caption, labels=labels)
 
 
+def translation_rows(network: nn.Module, translator: Translator, images: Images, seeds: Sequence[int]) -> Image.Image:
+    """Return a sheet with a column per face that was generated: the face, the condition where it differs, the forgery.
+
+    Args:
+        network: the translator's generator in evaluation mode.
+        translator: its architecture.
+        images: uint8 [N, H, W, 3] of its resolution.
+        seeds: of the conditions, [N].
+    """
+    forged, _ = translate(network, translator, images, seeds)
+    rows, labels = [images, visible(translator.conditions(images, seeds)), forged], ("generated", *TITLES[1:])
+    if translator.domains != "none":  # the condition is the face
+        rows.pop(1)
+        labels = (labels[0], labels[2])
+    return sheet(np.concatenate(rows), columns=len(images), labels=labels)
+
+
 def sheet_of(trained: TrainedGenerator, view: FaceView, seed: int) -> Image.Image:
     """Return the sheet of a trained translator's first `SHOWN` faces, of the source domain where the set has labels."""
     domains = trained.domains
