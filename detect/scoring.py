@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from detect.data.views import View, generator_of, resolution_of
 from detect.detectors.base import Scores
 from detect.scorers import Scored, Scorer
+from detect.training.calibration import Calibration
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.core.files import replacing
@@ -159,6 +160,18 @@ def score_table(
 def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Lay score rows of several views one below the other."""
     return pd.concat(tables, ignore_index=True)
+
+
+def on_grid(table: pd.DataFrame, calibration: Calibration, step: float) -> pd.DataFrame:
+    """Round the scores of one fit, with their probabilities, to steps of at most so much in log odds.
+
+    Args:
+        table: rows of one fit.
+        calibration: of the fit.
+        step: see `Calibration.on_grid`.
+    """
+    scores = calibration.on_grid(table["score"].to_numpy(), step)
+    return table.assign(score=scores, probability=calibration.probability(scores))
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import not_
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -86,3 +86,16 @@ class Conditions(Settings):
     )
     shuffled: tuple[str, ...] = Field((), description="detectors that are trained on shuffled labels too, as a control")
     only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
+    scored_forgeries: dict[Literal["val", "test"], Annotated[int, Field(ge=2)]] = Field(
+        {},
+        exclude_if=not_,
+        description="split -> most forgeries of each generator that are scored, fewer than images.val and images.test: "
+        "of many generators each needs fewer than the real images, which all of them share",
+    )
+    score_step: float | None = Field(
+        None,
+        gt=0,
+        le=0.1,
+        exclude_if=lambda value: value is None,
+        description="scores are rounded to steps of at most this in log odds: published scores are half as large",
+    )

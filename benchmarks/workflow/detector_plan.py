@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.experiment.matrix import PlannedFit, families_of, planned_fits, views_of
 from benchmarks.experiment.settings import DetectorRequest, RunSettings
@@ -271,7 +271,7 @@ class DetectorPlan:
 
     def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Stage]:
         """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
-        counts = self.settings.images
+        counts, step = self.settings.images, self.settings.conditions.score_step
         # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
         elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
         sets: dict[str, Reals | Forger] = {"real": self.real, **self.forged, **self.snapshots}
@@ -281,22 +281,24 @@ class DetectorPlan:
             # leak.
             if name in ("real", *planned.train_set.generators) or (elsewhere and name not in self.snapshots):
                 # changed as in the training, so that the threshold fits what is tested
-                parts.append(Part("val", counts.val, planned.train_set.perturbation))
+                parts.append(Part("val", self._count("val", name), planned.train_set.perturbation))
             if name in ("real", *planned.tests):
                 # snapshots and external pairs answer another question and stay as they are
                 changes = (CLEAN,) if name in self.snapshots else planned.perturbations
-                parts += [_changed_part(self.settings, change) for change in changes]
+                parts += [_changed_part(self.settings, change, self._count("test", name)) for change in changes]
             if parts:
-                yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
+                yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), step=step)
         for name, faces in self.forged.items():
             if f"{PAIRED_PREFIX}{name}" in planned.tests:
                 assert not isinstance(faces, Synthesize | Gather)  # only generators that take faces have such tests
-                parts = [Part("test", counts.test)]
-                yield ScorePairs(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), data=self.real)
+                part = Part("test", self._count("test", name))
+                yield ScorePairs(
+                    seed=self.settings.seed, detector=fit, faces=faces, parts=(part,), data=self.real, step=step
+                )
         for name, pair in self.external.items():
             for side in pair if name in planned.tests else ():
                 parts = [Part("test", counts.test)]
-                yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
+                yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts), step=step)
                 yield from self._viewed(fit, side)
 
     def _viewed(self, fit: Fit | Adopt, side: External) -> Iterator[Stage]:
@@ -306,17 +308,22 @@ class DetectorPlan:
             cut = side.at(conditions.view_resolution or 2 * self.settings.data.resolution)
             parts = tuple(Part("test", self.settings.images.test, f"{VIEW_PREFIX}{view}") for view in views)
             yield cut
-            yield Score(seed=self.settings.seed, detector=fit, faces=cut, parts=parts)
+            yield Score(seed=self.settings.seed, detector=fit, faces=cut, parts=parts, step=conditions.score_step)
+
+    def _count(self, split: Literal["val", "test"], name: str) -> int:
+        """Return how many images of a split are scored: of real ones, or of a generator's forgeries."""
+        count: int = getattr(self.settings.images, split)
+        return count if name == "real" else min(count, self.settings.conditions.scored_forgeries.get(split, count))
 
 
-def _changed_part(settings: RunSettings, perturbation: str) -> Part:
+def _changed_part(settings: RunSettings, perturbation: str, count: int) -> Part:
     """Return the test part of a perturbation; of one from a file the code is part of its key."""
     files = settings.conditions.perturbation_files.get(perturbation)
     if files is None:
-        return Part("test", settings.images.test, perturbation)
+        return Part("test", count, perturbation)
     # the id is the name in tables; the digests make a change of the code another key
     code = {name: digest for name, digest in files.items() if name != "id"}
-    return Part("test", settings.images.test, files["id"], reference=perturbation, files=code)
+    return Part("test", count, files["id"], reference=perturbation, files=code)
 
 
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:

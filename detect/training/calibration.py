@@ -22,6 +22,24 @@ class Calibration:
         """Map scores float64 [n] to probabilities in 0..1, float64 [n]."""
         return np.asarray(expit(self.a * scores + self.b), dtype=np.float64)
 
+    def on_grid(self, scores: Floats, step: float) -> Floats:
+        """Round scores to multiples of a power of two.
+
+        Multiples have few binary digits, so that files of them are small. The grid depends on the calibration alone: a
+        score is rounded alike whatever is scored beside it. A constant detector's scores stay as they are.
+
+        Args:
+            scores: float64 [n].
+            step: largest distance of neighbours on the grid in log odds, above 0.
+
+        Returns:
+            float64 [n]; the nearest multiples, so that log odds change by at most step / 2.
+        """
+        if self.a <= 0:
+            return scores
+        unit = 2.0 ** np.floor(np.log2(step / self.a))
+        return np.asarray(np.rint(scores / unit) * unit, dtype=np.float64)
+
     def at_prior(self, prior: float) -> Calibration:
         """Return the calibration where another share of the images is forged than the half that it was fitted for.
 

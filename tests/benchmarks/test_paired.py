@@ -188,7 +188,10 @@ def test_the_page_shows_pairs_beside_other_photos(paired, tmp_path):
 
 @pytest.mark.e2e
 def test_a_run_with_a_translator_tests_it_beside_its_sources(bench, tmp_path):
-    code, _, err = bench("run", "-g", "pix2pix:colour", "-d", "dct,metadata", "--name", "mine", *TINY, "--quiet")
+    stepped = ("--set", "conditions.score_step=0.01")
+    code, _, err = bench(
+        "run", "-g", "pix2pix:colour", "-d", "dct,metadata", "--name", "mine", *TINY, *stepped, "--quiet"
+    )
     assert (code, err) == (0, "")
     folder = tmp_path / "reports" / "mine"
     results = json.loads((folder / "results.json").read_text())
@@ -209,6 +212,9 @@ def test_a_run_with_a_translator_tests_it_beside_its_sources(bench, tmp_path):
     assert generator["from_faces"] and {row["reference"] for row in generator["quality"]} == {
         "", "grey photo", "two photos", "two photos of one person",
     }  # fmt: skip
+    (fit,) = (fit for fit in results["detectors"] if fit["name"] == "dct")
+    steps = scores.loc[scores["detector"] == "dct", "score"] / 2.0 ** np.floor(np.log2(0.01 / fit["calibration"]["a"]))
+    assert (steps == steps.round()).all()  # paired ones too
     text = html_of(folder)
     for words in ("Same photo before and after", "photo, condition, forgery", "eight fixed conditions", "label kept"):
         assert words in text

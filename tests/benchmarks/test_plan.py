@@ -8,6 +8,7 @@ from requested import compose
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
+from benchmarks.workflow.stages.score import Score
 from detect.artifact import DetectorCard, TrainedDetector
 from detect.detectors.noise_map import NoiseMap
 from forge.core import compute
@@ -304,3 +305,40 @@ def test_only_forgeries_with_labels_of_their_own_train_classifiers():
     # where nobody asks, or there are no labels, the key says nothing of it
     assert "usefulness" not in measured["dcgan"] and "usefulness" not in measured["cgan@2k"]
     assert all("usefulness" not in stage.settings for stage in checked(["dct"], generators=("cgan",)).stages)
+
+
+def test_fewer_forgeries_than_real_images_are_scored_where_that_is_asked_for():
+    def scored(*assignments):
+        planned = checked(["dct"], "images.val=60", "images.test=80", *assignments)
+        stages = {stage.name: stage for stage in planned.stages if isinstance(stage, Score)}
+        return {name: {part.split: part.count for part in stage.parts} for name, stage in stages.items()}, stages
+
+    counts, plain = scored()
+    assert counts["score dct@dcgan on dcgan"] == counts["score dct@dcgan on real"] == {"val": 60, "test": 80}
+    counts, fewer = scored("conditions.scored_forgeries={val: 9, test: 40}")
+    assert counts["score dct@dcgan on real"] == {"val": 60, "test": 80}
+    assert counts["score dct@dcgan on dcgan"] == {"val": 9, "test": 40} and counts["score dct@dcgan on gan"] == {
+        "test": 40
+    }
+    # what is fitted does not change, nor what is scored of real images
+    for name in ("score dct@dcgan on real", "score dct@gan on real"):
+        assert plain[name].key == fewer[name].key and plain[name].detector.key == fewer[name].detector.key
+    more, _ = scored("conditions.scored_forgeries={test: 1000}")
+    assert more["score dct@dcgan on gan"] == {"test": 80}  # never more than images.test
+
+
+def test_rounded_scores_have_keys_of_their_own_and_their_fits_have_not():
+    name = "score dct@dcgan on gan"
+    plain, rounded = stage(checked(["dct"]), name), stage(checked(["dct"], "conditions.score_step=0.004"), name)
+    assert "step" not in plain.settings and rounded.settings["step"] == 0.004
+    assert plain.key != rounded.key and plain.detector.key == rounded.detector.key
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["conditions.score_step=0", "conditions.score_step=1", "conditions.scored_forgeries={train: 9}",
+     "conditions.scored_forgeries={val: 1}"],
+)  # fmt: skip
+def test_impossible_numbers_of_scores_are_refused(assignment):
+    with pytest.raises(InputError, match=assignment.split("=")[0].removeprefix("conditions.")):
+        checked(["dct"], assignment)

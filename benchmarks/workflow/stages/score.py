@@ -58,6 +58,7 @@ class Score(UsesDetector):
     Attributes:
         faces: the FaceSet.
         parts: what is scored of it.
+        step: scores are rounded to steps of at most this in log odds; None: as they are.
     """
 
     action = "score"
@@ -65,6 +66,7 @@ class Score(UsesDetector):
 
     faces: Reals | Forger | External
     parts: tuple[Part, ...]
+    step: float | None = None
 
     @property
     def real(self) -> bool:
@@ -98,7 +100,9 @@ class Score(UsesDetector):
     @property
     def settings(self) -> dict[str, Any]:
         """Return what is scored."""
-        return {"asked": [part.as_json for part in self.parts]}
+        # absent unless scores are rounded, so that other keys stay
+        rounding = {} if self.step is None else {"step": self.step}
+        return {"asked": [part.as_json for part in self.parts]} | rounding
 
     @property
     def work_units(self) -> float:
@@ -138,7 +142,7 @@ class Score(UsesDetector):
             DetectorError: a score is not finite or too large, or depends on the batch.
         """
         from detect.batch_independence import check_batch_independence  # both import pandas
-        from detect.scoring import score_table, stacked, write_scores
+        from detect.scoring import on_grid, score_table, stacked, write_scores
 
         trained, compute = self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
@@ -161,6 +165,9 @@ class Score(UsesDetector):
             if name == CLEAN:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
-        write_scores(self.finished(stacked(tables)), job.out / "scores.parquet")
+        rows = stacked(tables)
+        if self.step is not None:
+            rows = on_grid(rows, trained.calibration, self.step)
+        write_scores(self.finished(rows), job.out / "scores.parquet")
         # images per second; None: nothing but perturbed images
         return {"images_per_second": round(count / seconds, 1) if count else None}

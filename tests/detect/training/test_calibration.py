@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from detect.training.calibration import fit_platt
+from detect.training.calibration import Calibration, fit_platt
 
 
 def test_it_is_logistic_regression_on_smoothed_targets():
@@ -48,3 +48,21 @@ def test_never_decreasing_and_always_a_probability(real, forged):
     scores = np.sort(np.array(real + forged))
     probability = fit_platt(np.array(real), np.array(forged)).probability(scores)
     assert (np.diff(probability) >= 0).all() and ((probability >= 0) & (probability <= 1)).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(a=st.floats(1e-6, 1e6), step=st.floats(1e-4, 0.1), odds=st.lists(st.floats(-30, 30), min_size=1, max_size=9))
+def test_scores_on_a_grid_change_log_odds_by_half_a_step_and_have_few_digits(a, step, odds):
+    calibration = Calibration(a, 0.0)
+    scores = np.array(odds) / a
+    rounded = calibration.on_grid(scores, step)
+    assert np.abs(a * (rounded - scores)).max() <= step / 2 * (1 + 1e-9)
+    assert (rounded == rounded.astype(np.float32)).all()  # at most 2^19 steps: float32 holds them
+    assert (calibration.on_grid(rounded, step) == rounded).all()
+    alone = [calibration.on_grid(scores[[i]], step)[0] for i in range(len(scores))]
+    assert (alone == rounded).all()  # whatever is scored beside it
+
+
+def test_a_detector_without_a_slope_keeps_its_scores():
+    scores = np.array([0.1234567, 5.0])
+    assert (Calibration(0.0, 0.0).on_grid(scores, 0.01) == scores).all()
