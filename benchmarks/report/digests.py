@@ -21,7 +21,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as `sha256sum` writes it: diges
 # version 0.1 wrote the saliency pictures as looking-*.png
 # The names that any version wrote: without SHA256SUMS they decide what of a folder is the report.
 _REPORT_FILE = re.compile(
-    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|attribution\.csv|(scores|masks|attribution)\.parquet"
+    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|results-tables\.json\.gz|attribution\.csv|(scores|masks|attribution)\.parquet"
     r"|expected\.json|SHA256SUMS|scores\.json|scores/[^/]+\.parquet"
     r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
@@ -78,13 +78,18 @@ def read_sums(folder: Path) -> dict[str, str] | None:
 
 
 def data_files(folder: Path) -> list[str]:
-    """Return the names of the data files of a report: `DATA_FILES`, and what a published one has for scores.parquet.
+    """Return the names of the data files of a report: `DATA_FILES`, and what a published one has in place of some.
 
     Raises:
         CorruptError: SHA256SUMS is not a list of digests.
     """
     names = {f"scores/{file.name}" for file in (folder / "scores").glob("*")} | (read_sums(folder) or {}).keys()
-    return [*DATA_FILES, "scores.json", *sorted(name for name in names if name.startswith("scores/"))]
+    return [
+        *DATA_FILES,
+        "results-tables.json.gz",
+        "scores.json",
+        *sorted(name for name in names if name.startswith("scores/")),
+    ]
 
 
 def check_files(folder: Path, names: Iterable[str]) -> bool:

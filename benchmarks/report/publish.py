@@ -23,8 +23,9 @@ from pathlib import Path
 
 from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.report.digests import written_files
+from benchmarks.report.results_file import read_results
 from forge.core.errors import BenchError, BenchWarning, InputError, quoted
-from forge.core.files import digest_json, read_json_object, sync
+from forge.core.files import digest_json, sync
 
 _NAMED = 3  # files that a message lists
 _PRINTED = "report.pdf"
@@ -64,7 +65,7 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
         InputError: there is such a report.
     """
     try:
-        before = read_json_object(target / "results.json")
+        before = read_results(target)
         # names, since keys differ exactly where the photos do
         keys = {stage["name"]: stage["key"] for stage in before.get("stages", ())}
     except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep

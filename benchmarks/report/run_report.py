@@ -14,6 +14,7 @@ from benchmarks.evaluation.results import SCHEMA_VERSION, Results
 from benchmarks.experiment.configs import validated
 from benchmarks.places import report_roots
 from benchmarks.report.digests import SUMS, check_files, data_files
+from benchmarks.report.results_file import PACKED, read_results
 from benchmarks.report.score_archive import RECORD, archive_beside
 from forge.core.errors import BenchWarning, InputError, quoted
 from forge.core.files import read_json_object
@@ -118,8 +119,8 @@ class RunReport:
         file = self.folder / "results.json"
         if self._checked:
             # digests before content: a changed file is named as such and not by what is wrong in it
-            self.check(file.name)
-        content = read_json_object(file)
+            self.check(file.name, PACKED)
+        content = read_results(self.folder)
         # Fields of the first version: what lacks one is another program's JSON.
         if not content.keys() >= _REQUIRED:
             raise InputError(f"{file} is damaged, or of another program; run it again")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.evaluation.run_facts import StageFacts
+from benchmarks.report.results_file import read_results
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Stage
@@ -163,7 +164,7 @@ def _of_reports(reports: Path) -> dict[Similarity, list[float]]:
     rates: dict[Similarity, list[float]] = {}
     for folder in report_folders(reports):
         try:
-            stages = [StageFacts.model_validate(each) for each in read_json_object(folder / "results.json")["stages"]]
+            stages = [StageFacts.model_validate(each) for each in read_results(folder)["stages"]]
         except (BenchError, KeyError, TypeError, ValidationError):  # of another program, or damaged
             continue
         for stage in stages:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchmarks.report.results_file import read_results
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.claims import Lease
 from benchmarks.workflow.run_record import keys_in_use
 from benchmarks.workflow.store import Manifest, Store, check, read_manifest
 from forge.core.errors import BenchError, InputError
-from forge.core.files import read_json_object
 
 _DAMAGED = re.compile(r"[^.].*\.damaged-\d+")
 _IMPORT = re.compile(r"\.import-[0-9a-f]{8}")
@@ -105,7 +105,7 @@ class Inventory:
         unreadable = []
         for folder in report_folders(reports):
             try:
-                stages = read_json_object(folder / "results.json")["stages"]
+                stages = read_results(folder)["stages"]
                 named[folder.name] = frozenset(str(stage["key"]) for stage in stages)
             except (BenchError, LookupError, TypeError):
                 unreadable.append(folder.name)

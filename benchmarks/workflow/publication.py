@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.report.digests import write_sums, written_files
 from benchmarks.report.publish import publish_report
+from benchmarks.report.results_file import pack_results
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.score_archive import RECORD, SUFFIX, ScoreRecord
 from benchmarks.report.score_files import decoded, encoded
@@ -101,6 +102,7 @@ def _compact(folder: Path, target: Path, most_bytes: float) -> Published:
             rows=published.rows,
         )
         write_json(folder / RECORD, record.model_dump(mode="json"))
+    pack_results(folder)
     write_sums(folder)
     return published
 

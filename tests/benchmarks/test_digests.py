@@ -256,12 +256,15 @@ def test_a_report_that_is_replaced_while_it_is_read_is_read_again(published, mon
 
 
 def test_results_json_is_read_in_one_module_only():
-    """Three others read a few raw fields on purpose: of reports to be replaced, and of many reports at once."""
+    """Three others take a few raw fields on purpose: of reports to be replaced, and of many reports at once."""
     package = Path(benchmarks.__file__).parent
+    sources = {file.relative_to(package).as_posix(): file.read_text() for file in package.rglob("*.py")}
     reads = re.compile(r"(read_json(_object)?|json\.loads?)\([^)\n]*results\.json|results\.json\"?\)?\.read_")
-    readers = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if reads.search(file.read_text())}
-    assert readers == {"report/publish.py", "workflow/forecast.py", "workflow/inventory.py"}
-    assert "read_json_object(file)" in (package / "report" / "run_report.py").read_text()
+    assert not [name for name, text in sources.items() if reads.search(text)]
+    readers = {name for name, text in sources.items() if "read_results(" in text}
+    raw = {"report/publish.py", "workflow/forecast.py", "workflow/inventory.py"}
+    assert readers == raw | {"report/results_file.py", "report/run_report.py"}
+    assert "read_json_object(folder / FILE)" in sources["report/results_file.py"]
     models = {
         file.relative_to(package).as_posix()
         for file in package.rglob("*.py")

@@ -1,5 +1,6 @@
 """Scores that are published: in few bytes in the report, or in an archive that `bench reproduce --fetch` takes."""
 
+import gzip
 import io
 import json
 import shutil
@@ -11,9 +12,11 @@ import pytest
 from published_suite import publish_data
 
 from benchmarks.report.digests import SUMS, read_sums, write_sums
+from benchmarks.report.results_file import PACKED, read_results
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.score_archive import RECORD
 from benchmarks.workflow.publication import keep_layout, publish_scores
+from forge.core.errors import CorruptError
 from forge.core.files import digest_file
 
 pytestmark = pytest.mark.e2e
@@ -187,3 +190,57 @@ def test_a_record_of_another_form_is_refused(published, bench, archive):
         write_sums(published)
         code, _, err = bench("reproduce", "mine")
         assert code == 2 and sentence in err and SUMS not in err
+
+
+def packed(published, monkeypatch):
+    """Publish a report whose results.json counts as large, and return what it held before."""
+    monkeypatch.setattr("benchmarks.report.results_file.LARGE", 1000)
+    before = RunReport(published).results
+    publish_scores(RunReport(published), 1e6)
+    return before
+
+
+def test_long_tables_of_results_are_packed_and_read_again(published, bench, template, monkeypatch):
+    before = packed(published, monkeypatch)
+    left = json.loads((published / "results.json").read_text())
+    assert left["packed"] == PACKED and not {"cells", "comparisons", "stages"} & left.keys()
+    assert PACKED in read_sums(published)
+    assert RunReport(published).results == before
+    assert bench("reproduce", "mine") == (0, "mine: 12 IDENTICAL\n", "") and bench("leaderboard", "mine")[0] == 0
+    assert bench("show", "mine")[0] == 0
+    # a report that is written again is packed again, with the same bytes
+    bytes_before = (published / PACKED).read_bytes()
+    fresh = shutil.copytree(template, published.parent / ".fresh")
+    keep_layout(fresh, published)
+    assert (fresh / PACKED).read_bytes() == bytes_before
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-9]), f"{PACKED} was changed"),
+        (lambda file: file.unlink(), f"{PACKED} is missing"),
+    ],
+    ids=["cut off", "missing"],
+)
+def test_damaged_tables_are_named(published, bench, monkeypatch, damage, sentence):
+    packed(published, monkeypatch)
+    damage(published / PACKED)
+    code, _, err = bench("leaderboard", "mine")
+    assert code == 1 and sentence in err
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", *map(gzip.compress, (b"{}", b"[1]", b"\xff"))])
+def test_tables_that_cannot_be_read_are_refused_without_digests_too(published, monkeypatch, content):
+    packed(published, monkeypatch)
+    (published / PACKED).write_bytes(content)
+    with pytest.raises(CorruptError, match="is damaged or missing"):
+        read_results(published)
+
+
+def test_tables_that_unpack_to_any_size_are_not_read_to_their_end(published, monkeypatch):
+    packed(published, monkeypatch)
+    monkeypatch.setattr("benchmarks.report.results_file.MAX_JSON_BYTES", 1 << 16)
+    (published / PACKED).write_bytes(gzip.compress(b" " * (1 << 20)))
+    with pytest.raises(CorruptError, match="more than 0 MiB"):
+        read_results(published)
