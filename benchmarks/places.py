@@ -1,4 +1,4 @@
-"""Default folders of results and reports: two environment variables, else two folders of the current one.
+"""Default folders of results, reports and the zoo: environment variables, else folders of the current one.
 
 In place of its folder a store may be named by an address, as s3://bucket/prefix: its results are copied there and read
 from there, by way of the folder that would be used without it.
@@ -13,6 +13,7 @@ from pathlib import Path
 from forge.core.errors import InputError, quoted
 
 STORE_VARIABLE, REPORTS_VARIABLE, REMOTE_VARIABLE = "BENCH_HOME", "BENCH_REPORTS", "BENCH_REMOTE"
+ZOO_VARIABLE = "BENCH_ZOO"
 STORE, REPORTS = Path("runs"), Path("runs/reports")
 PUBLISHED = Path("reports")  # of a checkout: published reports, which are read by name and never written by default
 
@@ -64,3 +65,15 @@ def report_roots(reports: Path) -> list[Path]:
     """Return the folders in which reports are looked for: that of runs, by default also the published ones."""
     # Only by default: with a folder of reports given, no others are read.
     return [reports, PUBLISHED] if reports == REPORTS else [reports]
+
+
+def user_zoo() -> Path:
+    """Return the folder of the user's members of the zoo: BENCH_ZOO, else zoo/ in the folder of the store."""
+    return Path(os.environ.get(ZOO_VARIABLE) or store_parts(store_folder())[0] / "zoo")
+
+
+def zoo_folders() -> list[Path]:
+    """Return the folders that hold members: those that are shipped, then the user's, which go before the former."""
+    packages = Path(__file__).resolve().parent
+    inside = packages / "zoo_members"  # the wheel puts reports/zoo into the package
+    return [inside if inside.is_dir() else packages.parent / "reports" / "zoo", user_zoo()]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.places import report_roots, reports_folder
+from benchmarks.places import report_roots, reports_folder, zoo_folders
 
 
 def generators(incomplete: str) -> list[str]:
-    """Generators; after a comma the next one."""
+    """Generators, those of the zoo too; after a comma the next one."""
     # Imported here: completion runs with every press of Tab, and each module has names of its own kind.
     from forge.generators import GENERATORS
 
-    return _listed(incomplete, GENERATORS.entries)
+    return _listed(incomplete, [*GENERATORS.entries, *_members("generator")])
 
 
 def detectors(incomplete: str) -> list[str]:
-    """Detectors; after a comma the next one."""
+    """Detectors, those of the zoo too; after a comma the next one."""
     from detect.detectors.registry import DETECTORS
 
-    return _listed(incomplete, DETECTORS.entries)
+    return _listed(incomplete, [*DETECTORS.entries, *_members("detector")])
 
 
 def presets(incomplete: str) -> list[str]:
@@ -45,6 +45,12 @@ def runs(incomplete: str) -> list[str]:
     names = sorted({file.parent.name for file in files})
     # what begins with "." is a report that is being written
     return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
+
+
+def _members(role: str) -> list[str]:
+    # by the names of folders: reading every card would take longer than a person waits for a completion
+    folders = {file.parent for root in zoo_folders() for file in root.glob("*/zoo.json")}
+    return sorted(f"zoo:{folder.name}" for folder in folders if (folder / f"{role}.json").is_file())
 
 
 def _listed(incomplete: str, known: Iterable[str]) -> list[str]:

@@ -14,13 +14,14 @@ from benchmarks.experiment.names import base_name
 from benchmarks.experiment.request import command_of
 from benchmarks.inference.check_faces import faces_for
 from benchmarks.inference.predictor import predictor_of
+from benchmarks.places import user_zoo
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import Call
 from benchmarks.workflow.store import Store, read_manifest
 from benchmarks.zoo import archive as archives
 from benchmarks.zoo.cards import mega
-from benchmarks.zoo.members import Member, user_folder
+from benchmarks.zoo.members import Member
 from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator
 from benchmarks.zoo.publish_detector import publish_detector
 from forge.core.compute import choose_device, tune_allocator
@@ -61,7 +62,7 @@ def publish(
     for each in names:
         if each not in known and base_name(each) not in generators:
             raise UnknownNameError(f"generator or detector of run {report.name}", each, known)
-    publisher = _Publisher(run, results, out or user_folder(), name, largest, store, reports)
+    publisher = _Publisher(run, results, out or user_zoo(), name, largest, store, reports)
     ask = Ask(n=n, device=choose_device(device))
     made: list[Member] = []
     reference: Quality | None = None
@@ -87,7 +88,7 @@ def add(file: Path, replace: bool) -> None:
     """Unpack an archive into your zoo."""
     if not file.is_file():
         raise InputError(f"there is no file {file}; give an archive that bench zoo publish --archive wrote")
-    new, there = archives.add(file, user_folder(), replace=replace)
+    new, there = archives.add(file, user_zoo(), replace=replace)
     for member in new:
         print(f"{member.folder}: {member.name}, {mega(member.bytes)}")
     for member in there:

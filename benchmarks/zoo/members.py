@@ -9,7 +9,6 @@ README.md            the same for people, with the command that makes it again
 from __future__ import annotations
 
 import functools
-import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -19,13 +18,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from benchmarks.experiment.settings_base import Settings
-from benchmarks.places import store_folder, store_parts
+from benchmarks.places import zoo_folders
 from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError, quoted, short
 from forge.core.files import digest_file, read_signed_json
 
 PREFIX = "zoo:"
 CARD = "zoo.json"
-FOLDER_VARIABLE = "BENCH_ZOO"
 SCHEMA_VERSION = 1
 WEIGHTS = "weights.safetensors"
 # a hyphen in each name: "zoo:200" or "zoo:next" would be read as a variant of a train set
@@ -172,18 +170,6 @@ def check_name(name: str) -> str:
 def is_zoo(reference: str) -> bool:
     """Return whether a generator or detector is named by a member of the zoo, as zoo:stylegan-lite-64."""
     return reference.startswith(PREFIX)
-
-
-def user_folder() -> Path:
-    """Return the folder of the user's members: BENCH_ZOO, else zoo/ in the folder of the store."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or store_parts(store_folder())[0] / "zoo")
-
-
-def zoo_folders() -> list[Path]:
-    """Return the folders that hold members: those that are shipped, then the user's, which go before the former."""
-    packages = Path(__file__).resolve().parents[1]
-    inside = packages / "zoo_members"  # the wheel puts reports/zoo into the package
-    return [inside if inside.is_dir() else packages.parent / "reports" / "zoo", user_folder()]
 
 
 def members(role: Role | None = None) -> dict[str, Member]:

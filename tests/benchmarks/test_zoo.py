@@ -16,6 +16,7 @@ from PIL import Image
 from requested import compose
 from synthetic import ONE, make_results, make_scores
 
+from benchmarks.cli import completion
 from benchmarks.cli.zoo import rebuilding
 from benchmarks.evaluation.run_facts import ZooFacts
 from benchmarks.experiment.settings import GeneratorSettings
@@ -173,6 +174,11 @@ def test_a_run_takes_weights_in_place_of_a_training_and_shares_them_over_seeds(z
     assert {"synthesize zoo:gan-16 #0", "synthesize zoo:gan-16 #1", "fit dct@dcgan+zoo:gan-16 #1"} <= set(names)
     settings = compose(generators=["zoo:gan-16"], detectors=["dct"], preset="smoke", resolution=16)
     assert settings.generators["zoo:gan-16"].family == "dense-gan" and "--generator zoo:gan-16" in settings.command
+
+
+def test_members_are_completed(zoo):
+    assert "dcgan,zoo:gan-16" in completion.generators("dcgan,zoo:")
+    assert "zoo:gan-16" not in completion.detectors("zoo:")
 
 
 def test_the_key_follows_the_weights_alone(zoo, training, monkeypatch, tmp_path):
