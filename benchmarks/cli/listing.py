@@ -140,7 +140,7 @@ def _member(member: Member) -> dict[str, Any]:
         "sliced Wasserstein x 1000": distance,
         "of held-out real faces": reference,
         "auc": card.auc,
-        "bytes": member.bytes,
+        "bytes": member.bytes if member.has_weights else None,
         "folder": str(member.folder),
     }
 
@@ -161,7 +161,8 @@ def _print_zoo(rows: list[dict[str, Any]]) -> None:
         if row["sliced Wasserstein x 1000"] is not None:
             good = [f"{row['sliced Wasserstein x 1000']:.1f}, real faces {row['of held-out real faces']:.1f}"]
         what = f"{row['family'] or row['role']}, {row['resolution']} px"
-        table.add_row(row["name"], what, escape(training), ", ".join(good), mega(row["bytes"]))
+        size = mega(row["bytes"]) if row["bytes"] else "card alone"
+        table.add_row(row["name"], what, escape(training), ", ".join(good), size)
     console = open_console()
     console.print(table)
     console.print(

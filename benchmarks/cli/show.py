@@ -52,8 +52,8 @@ def show(
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
     if is_zoo(name):
         shown = members().get(name.removeprefix(PREFIX))
-        if shown and shown.card.role == "detector":
-            print((shown.check().folder / "README.md").read_text(encoding="utf-8"))
+        if shown and (shown.card.role == "detector" or not shown.has_weights):
+            print((shown.folder / "README.md").read_text(encoding="utf-8"))
             return
         name = str(member_of(name, "generator").check().folder)
     # With --generator the name is that of a run, also where a generator is called so.

@@ -22,7 +22,7 @@ from benchmarks.workflow.store import Store, read_manifest
 from benchmarks.zoo import archive as archives
 from benchmarks.zoo.cards import mega
 from benchmarks.zoo.members import Member
-from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator
+from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator, write_card
 from benchmarks.zoo.publish_detector import publish_detector
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError, UnknownNameError
@@ -41,6 +41,7 @@ def publish(
     out: Path | None,
     name: str | None,
     archive: Path | None,
+    cards: Path | None,
     trained_on: str | None,
     n: int,
     largest: float,
@@ -81,6 +82,8 @@ def publish(
     if archive is not None:
         archives.pack(made, archive)
         print(f"{archive}: {len(made)} member{'s' * (len(made) > 1)}, {mega(archive.stat().st_size)}")
+    for member in made if cards is not None else ():
+        print(f"{write_card(member, cards)}: the card of {member.name}")  # type: ignore[arg-type]
     _print_next(made, in_zoo=out is None)
 
 

@@ -31,6 +31,7 @@ from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.gather import Gather
+from benchmarks.workflow.stages.load import refuse_absent
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.store import Store
 from detect.data.perturb import PERTURBATIONS
@@ -240,6 +241,7 @@ def execute_run(
     store.tidy()
     tidy_reports(reports)
     refuse_foreign(target)
+    refuse_absent(planned.stages, store)
     # progress is silent here; the engine puts the observer's in for each stage
     context = Context(planned.source, compute, workers, silent, track, planned.external, planned.forged)
     options = options or EngineOptions(threads=compute.threads)

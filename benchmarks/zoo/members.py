@@ -1,6 +1,7 @@
 """Members of the zoo: folders with weights and a card, where they lie, and how a name is looked up.
 
-zoo.json             what it is, where it comes from, SHA-256 of all other files
+zoo.json             what it is, where it comes from, SHA-256 of all other files; with generator.json and README.md
+                     alone it is the card of a member whose weights lie elsewhere, with which runs are planned
 generator.json       of a generator: card and weights.safetensors, in half precision
 detector.json        of a detector: card, its own files, validation.json with the scores that its verdicts rest on
 README.md            the same for people, with the command that makes it again
@@ -26,6 +27,7 @@ PREFIX = "zoo:"
 CARD = "zoo.json"
 SCHEMA_VERSION = 1
 WEIGHTS = "weights.safetensors"
+GENERATOR = "generator.json"
 # a hyphen in each name: "zoo:200" or "zoo:next" would be read as a variant of a train set
 _NAME = re.compile(r"[a-z][a-z0-9_.]*(-[a-z0-9_.]+)+")
 
@@ -116,6 +118,11 @@ class Member:
         """Size of all its files."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether more than its card is here."""
+        return (self.folder / (WEIGHTS if self.card.role == "generator" else "detector.json")).is_file()
+
     def check(self, *names: str) -> Member:
         """Compare files with the digests in the card, and return the member.
 
@@ -123,8 +130,13 @@ class Member:
             names: of the files; none: all of them.
 
         Raises:
-            InputError: a file is missing or was changed.
+            InputError: a file is missing or was changed, or the card alone is here.
         """
+        if not self.has_weights and names != (GENERATOR,):
+            raise InputError(
+                f"{self.name}: {self.folder} has its card, but not its weights; add an archive that has them (bench "
+                f"zoo add FILE), or make it again: {self.card.command}"
+            )
         for name in names or self.card.files:
             file = self.folder / name
             # a card from elsewhere must not make a file outside of the folder be read
@@ -139,13 +151,13 @@ class Member:
 
     @functools.cached_property
     def generator(self) -> dict[str, Any]:
-        """The card of its generator, generator.json, whose digest and that of the weights are compared first.
+        """The card of its generator, generator.json, whose digest and that of weights that are here are compared first.
 
         Raises:
             InputError: a file is missing or was changed.
         """
-        self.check("generator.json", WEIGHTS)
-        return read_signed_json(self.folder / "generator.json")
+        self.check(GENERATOR, *([WEIGHTS] if self.has_weights else []))
+        return read_signed_json(self.folder / GENERATOR)
 
     @property
     def weights_sha256(self) -> str:
@@ -211,12 +223,11 @@ def member_of(reference: str, role: Role) -> Member:
 
     Raises:
         UnknownNameError: there is none of this name; carries the nearest.
-        InputError: it is of the other role, its weights are not there, or it is damaged.
+        InputError: it is of the other role, or damaged.
     """
     name = reference.removeprefix(PREFIX)
     known = members()
     if name not in known:
-        _refuse_without_weights(name)
         names = [each.name for each in known.values() if each.card.role == role]
         if not names:
             raise InputError(f"{role} {quoted(reference)}: the zoo has no {role}s yet; {EMPTY}")
@@ -225,20 +236,6 @@ def member_of(reference: str, role: Role) -> Member:
         option = known[name].card.role
         raise InputError(f"{reference} is a {option}, and here a {role} is named; name it with --{option}")
     return known[name]
-
-
-def _refuse_without_weights(name: str) -> None:
-    """Refuse a published training whose weights do not lie beside its card.
-
-    Raises:
-        InputError: it is one.
-    """
-    folder = next((root / name for root in zoo_folders() if (root / name / "generator.json").is_file()), None)
-    if folder is not None:
-        raise InputError(
-            f"{PREFIX}{name}: {folder} describes the training, but its weights are not there; its README says the "
-            "command that trains it, or add an archive that has them: bench zoo add FILE"
-        )
 
 
 def refuse_other_resolution(member: Member, resolution: int) -> None:

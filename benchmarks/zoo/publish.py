@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.zoo.cards import generator_readme, mega
-from benchmarks.zoo.members import CARD, WEIGHTS, Member, ZooCard, check_name
+from benchmarks.zoo.members import CARD, GENERATOR, WEIGHTS, Member, ZooCard, check_name
 from forge.core import provenance
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, short
@@ -152,6 +152,23 @@ def publish_generator(
         sign(folder, card)
         refuse_large(folder, name, largest_mb)
     return Member.at(out)
+
+
+def write_card(member: Member, folder: Path) -> Path:
+    """Write what describes a member, without weights and pictures, into a folder of cards.
+
+    Returns:
+        The folder of this card.
+
+    Raises:
+        InputError: there is one of its name.
+    """
+    with publishing(target := folder / member.card.name) as fresh:
+        for name in (CARD, *(name for name in (GENERATOR,) if name in member.card.files)):
+            shutil.copyfile(member.folder / name, fresh / name)
+        text = (member.folder / "README.md").read_text(encoding="utf-8")
+        write_text(fresh / "README.md", re.sub(r"!\[[^]]*\]\(samples\.png\)\n\n", "", text))
+    return target
 
 
 def sign(folder: Path, card: ZooCard) -> None:

@@ -30,7 +30,7 @@ from benchmarks.workflow.stage import Context, Job
 from benchmarks.workflow.stages.load import Load
 from benchmarks.zoo.archive import add, pack
 from benchmarks.zoo.members import Member, member_of, members
-from benchmarks.zoo.publish import TRANSLATED, Measured, Origin, Rounding, default_name, publish_generator
+from benchmarks.zoo.publish import TRANSLATED, Measured, Origin, Rounding, default_name, publish_generator, write_card
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, InputError
 from forge.core.files import read_json, write_json
@@ -229,9 +229,9 @@ def test_a_changed_or_missing_file_is_refused(zoo):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match=r"zoo:gan-16 is damaged: weights\.safetensors was changed"):
         planned("zoo:gan-16")
-    file.unlink()
-    with pytest.raises(InputError, match=r"weights\.safetensors is missing"):
-        planned("zoo:gan-16")
+    (zoo / "gan-16" / "health.json").unlink()
+    with pytest.raises(InputError, match=r"health\.json is missing"):
+        member_of("zoo:gan-16", "generator").check("health.json")
     card = zoo / "gan-16" / "zoo.json"
     card.write_text(card.read_text().replace("dense-gan", "conv-gan"))
     with pytest.warns(BenchWarning, match="left out of the zoo"):
@@ -248,10 +248,33 @@ def test_the_users_member_goes_before_a_shipped_one_and_says_so(zoo, published, 
         assert member_of("zoo:gan-16", "generator").card.command == "another command"
 
 
-def test_a_description_without_weights_says_how_to_get_them(zoo):
-    (zoo / "gan-16" / "zoo.json").unlink()
-    with pytest.raises(InputError, match="its weights are not there"):
-        planned("zoo:gan-16")
+def test_a_card_alone_plans_runs_and_says_how_to_get_the_weights(zoo, bench, monkeypatch, tmp_path):
+    keys = [stage.key for stage in planned("zoo:gan-16")]
+    member = members()["gan-16"]
+    card = write_card(member, tmp_path / "cards")
+    assert {file.name for file in card.iterdir()} == {"zoo.json", "generator.json", "README.md"}
+    assert (
+        "samples.png" in (member.folder / "README.md").read_text()
+        and "samples.png" not in (card / "README.md").read_text()
+    )
+    with pytest.raises(InputError, match="exists already"):
+        write_card(member, tmp_path / "cards")
+    monkeypatch.setenv("BENCH_ZOO", str(tmp_path / "cards"))
+    assert [stage.key for stage in planned("zoo:gan-16")] == keys and not members()["gan-16"].has_weights
+    run = ("run", "-g", "zoo:gan-16", "-d", "random", "--preset", "smoke", "--resolution", "16")
+    assert bench(*run, "--dry-run")[0] == 0
+    code, _, err = bench(*run, "--quiet")
+    assert (
+        code == 2
+        and "has its card, but not its weights" in err
+        and COMMAND in err
+        and not (tmp_path / "reports").exists()
+    )
+    assert "card alone" in bench("list", "zoo")[1] and bench("show", "zoo:gan-16")[1].startswith("# zoo:gan-16")
+    assert "not its weights" in bench("quality", "zoo:gan-16")[2]
+    # beside a card that is shipped, the member of an archive is the same one
+    monkeypatch.setattr("benchmarks.zoo.members.zoo_folders", lambda: [tmp_path / "cards", zoo])
+    assert members()["gan-16"].folder == zoo / "gan-16"
 
 
 def loaded(zoo, tmp_path, digest, **manifests):

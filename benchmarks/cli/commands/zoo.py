@@ -44,6 +44,10 @@ def publish(
     archive: Annotated[
         Path | None, typer.Option("--archive", help="Pack them into this file too, .zip or .tar.")
     ] = None,
+    cards: Annotated[
+        Path | None,
+        typer.Option("--cards", help="Write their cards here too, without weights and pictures, to plan runs with."),
+    ] = None,
     trained_on: options.TrainedOn = None,
     n: Annotated[int, typer.Option("-n", min=16, help="Images a side for the quality of a generator.")] = 1000,
     largest: Annotated[float, typer.Option("--largest", min=0.01, help="Megabytes that a member may have.")] = 8.0,
