@@ -22,6 +22,7 @@ from benchmarks.workflow.store import Store, read_manifest
 from benchmarks.zoo import archive as archives
 from benchmarks.zoo.cards import mega
 from benchmarks.zoo.members import Member
+from benchmarks.zoo.overview import FILE, write_overview
 from benchmarks.zoo.publish import Measured, Origin, default_name, publish_generator, write_card
 from benchmarks.zoo.publish_detector import publish_detector
 from forge.core.compute import choose_device, tune_allocator
@@ -82,8 +83,11 @@ def publish(
     if archive is not None:
         archives.pack(made, archive)
         print(f"{archive}: {len(made)} member{'s' * (len(made) > 1)}, {mega(archive.stat().st_size)}")
-    for member in made if cards is not None else ():
-        print(f"{write_card(member, cards)}: the card of {member.name}")  # type: ignore[arg-type]
+    if cards is not None:
+        for member in made:
+            print(f"{write_card(member, cards)}: the card of {member.name}")
+        if shown := write_overview(made, cards / FILE, ask.device):
+            print(f"{cards / FILE}: faces of {', '.join(shown)}")
     _print_next(made, in_zoo=out is None)
 
 

@@ -260,11 +260,11 @@ def _rounding(
         faces, seeds = _faces_to_translate(exported, measured.real)
         both = [translate(each.generator(), translator_of(each), faces, seeds)[0] for each in (trained, exported)]
         return Rounding.of(*both)
-    return Rounding.of(*(_drawn(each, COMPARED, device) for each in (trained, exported)))
+    return Rounding.of(*(drawn(each, COMPARED, device) for each in (trained, exported)))
 
 
-def _drawn(trained: TrainedGenerator, count: int, device: str) -> Images:
-    """Draw forgeries of the latents of the samples, uint8 [count, H, W, 3]."""
+def drawn(trained: TrainedGenerator, count: int, device: str) -> Images:
+    """Draw forgeries of the latents of the samples of all members, uint8 [count, H, W, 3]."""
     network, blocks = trained.generator(device=device), []
     for block in range(-(-count // BLOCK)):
         codes = block_codes(trained, "training", seed=_SEED, split="test", block=block)
@@ -289,12 +289,12 @@ def _write_samples(
     source = provenance.origin(exported.card.name, exported.card.weights_sha256)
     file = folder / "samples.png"
     if not exported.architecture.takes_faces:
-        write_grid(file, _drawn(exported, SAMPLES, device), source=source)
+        write_grid(file, drawn(exported, SAMPLES, device), source=source)
     elif shown is not None:
         faces, seeds = _faces_to_translate(exported, shown.real)
         write_grid(file, translate(exported.generator(), translator_of(exported), faces, seeds)[0], source=source)
     elif other is not None:
-        faces = _drawn(other, TRANSLATED, device)
+        faces = drawn(other, TRANSLATED, device)
         rows = translation_rows(exported.generator(), translator_of(exported), faces, range(TRANSLATED))
         write_picture(file, rows, source=source)
 

@@ -30,6 +30,7 @@ from benchmarks.workflow.stage import Context, Job
 from benchmarks.workflow.stages.load import Load
 from benchmarks.zoo.archive import add, pack
 from benchmarks.zoo.members import Member, member_of, members
+from benchmarks.zoo.overview import COLUMNS, write_overview
 from benchmarks.zoo.publish import TRANSLATED, Measured, Origin, Rounding, default_name, publish_generator, write_card
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, InputError
@@ -158,6 +159,18 @@ def test_samples_of_a_translator_show_photos_only_where_they_may_be_shown(traini
     assert "![Faces of another generator, " in (generated.folder / "README.md").read_text(encoding="utf-8")
     with Image.open(generated.folder / "samples.png") as picture:  # face, condition and forgery of twelve, enlarged
         assert picture.width > TRANSLATED * 64 and 3 * 64 <= picture.height < 4 * 64
+
+
+def test_a_picture_of_the_zoo_has_a_row_for_each_generator_of_one_size(published, training, tmp_path):
+    edges = Edges(Edges.Settings(generator_width=4, discriminator_width=4), 16)
+    trained = untrained(tmp_path / "trained", edges, "pix2pix:edges")
+    origin = Origin(COMMAND)
+    translator = publish_generator(trained, tmp_path / "edges-16", name="edges-16", origin=origin, other=training)
+    assert write_overview([translator, published], tmp_path / "faces.png") == ["gan-16", "edges-16"]
+    with Image.open(tmp_path / "faces.png") as picture:
+        assert picture.height < 3 * 64 and picture.width > COLUMNS * 64
+    # alone a translator has no faces that may be shown
+    assert write_overview([translator], tmp_path / "none.png") == [] and not (tmp_path / "none.png").exists()
 
 
 def test_rounding_counts_changed_values():
