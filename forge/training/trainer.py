@@ -200,11 +200,9 @@ class Trainer:
     def images(self, network: nn.Module, count: int, purpose: str, *more: int) -> Tensor:
         """Return forged images [count, 3, H, W] whose inputs and noise follow from the seed and the purpose alone."""
         seed_torch(derive_seed(self.training.seed, purpose, *more))
-        parts, was_training = [], network.training
+        was_training = network.training
         network.eval()
-        for start in range(0, count, SAMPLES):
-            inputs = self.method.inputs(min(SAMPLES, count - start))
-            parts.append(network(*inputs).float())
+        parts = [network(*inputs).float() for inputs in self.method.batches(count, SAMPLES)]
         network.train(was_training)
         return torch.cat(parts)
 

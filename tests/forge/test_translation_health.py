@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_faces_are_drawn_once_before_any_is_drawn_again_held_out_ones_first():
     assert len(set(seven)) == 7 and {0, 1, 2, 3} < set(seven)
     every = drawn(25)
     assert {every.count(number) for number in range(10)} == {2, 3}
+
+
+def test_the_images_of_a_look_are_of_different_faces_however_many_are_made_at_a_time():
+    faces = photos(10)
+    method = SimpleNamespace(
+        sources=lambda: [View(faces[:4]), View(faces[4:])],
+        translator=SimpleNamespace(conditions=lambda images, seeds: torch.from_numpy(images)),
+        context=SimpleNamespace(device="cpu"),
+    )
+    method.drawn = partial(Translating.drawn, method)
+
+    def batches(size):
+        torch.manual_seed(3)
+        return [conditions for (conditions,) in Translating.batches(method, 10, size)]
+
+    few = batches(3)
+    assert [len(part) for part in few] == [3, 3, 3, 1]
+    assert len({face.numpy().tobytes() for part in few for face in part}) == 10
+    assert torch.equal(torch.cat(few), torch.cat(batches(10)))
 
 
 def test_a_small_change_that_a_classifier_of_the_domains_sees_is_something():

@@ -7,7 +7,7 @@ A method brings the losses and knows nothing of the loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -215,6 +215,11 @@ class TrainingMethod(ABC):
         training = self.context.training
         latents = training.architecture.latents(count, self.context.device)
         return (latents, *training.some_labels(count, self.context.device))
+
+    def batches(self, count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """Draw the generator's inputs for `count` images, `size` at a time, from torch's random state."""
+        for start in range(0, count, size):
+            yield self.inputs(min(size, count - start))
 
     def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
         """For the health monitor: images [N, 3, H, W] to logits [N], above 0 for real; None without a discriminator.

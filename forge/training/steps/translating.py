@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -88,7 +88,15 @@ class Translating(TrainingMethod):
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
         """Make the conditions of random faces."""
-        return (self.translator.conditions(*self.drawn(count)).to(self.context.device),)
+        (conditions,) = self.batches(count, count)
+        return conditions
+
+    def batches(self, count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """Make the conditions of `count` random faces, `size` at a time; of all of them each face counts once."""
+        faces, seeds = self.drawn(count)
+        for start in range(0, count, size):
+            part = slice(start, start + size)
+            yield (self.translator.conditions(faces[part], seeds[part]).to(self.context.device),)
 
     def drawn(self, count: int) -> tuple[Images, list[int]]:
         """Draw faces to translate, and the seeds of their conditions, from torch's random state.
