@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.places import report_roots, reports_folder, zoo_folders
+from forge.core.errors import InputError
 
 
 def generators(incomplete: str) -> list[str]:
@@ -49,8 +50,13 @@ def runs(incomplete: str) -> list[str]:
 
 def _members(role: str) -> list[str]:
     # by the names of folders: reading every card would take longer than a person waits for a completion
-    folders = {file.parent for root in zoo_folders() for file in root.glob("*/zoo.json")}
-    return sorted(f"zoo:{folder.name}" for folder in folders if (folder / f"{role}.json").is_file())
+    try:
+        folders = {file.parent for root in zoo_folders() for file in root.glob("*/zoo.json")}
+    except InputError:  # a variable that names no folder is said where a command is run
+        return []
+    # what begins with "." is a member that is being written
+    named = (folder for folder in folders if (folder / f"{role}.json").is_file() and not folder.name.startswith("."))
+    return sorted(f"zoo:{folder.name}" for folder in named)
 
 
 def _listed(incomplete: str, known: Iterable[str]) -> list[str]:

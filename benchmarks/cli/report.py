@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.cli.chromium import print_pdf
 from benchmarks.report.digests import SUMS, write_sums
 from benchmarks.report.index_page import write_index
+from benchmarks.report.results_file import PACKED
 from benchmarks.report.run_report import RunReport, latest
 from benchmarks.report.score_archive import RECORD
 from benchmarks.report.score_layout import FILES
@@ -89,6 +90,8 @@ def report(
 
 def _publish(report: RunReport, most_bytes: float) -> None:
     published = publish_scores(report, most_bytes)
+    if (tables := report.folder / PACKED).is_file():
+        print(f"{tables}: {tables.stat().st_size:,} bytes, tables of results.json")
     size = f"{published.rows:,} rows, {published.bytes:,} bytes ({published.bytes / max(1, published.rows):.2f} a row)"
     if published.archive is None:
         print(f"{report.folder / FILES}: {published.files} files, {size}")

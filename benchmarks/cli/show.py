@@ -53,7 +53,8 @@ def show(
     if is_zoo(name):
         shown = members().get(name.removeprefix(PREFIX))
         if shown and (shown.card.role == "detector" or not shown.has_weights):
-            print((shown.folder / "README.md").read_text(encoding="utf-8"))
+            folder = (shown.check() if shown.has_weights else shown).folder
+            print((folder / "README.md").read_text(encoding="utf-8"))
             return
         name = str(member_of(name, "generator").check().folder)
     # With --generator the name is that of a run, also where a generator is called so.

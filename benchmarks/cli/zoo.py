@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,7 @@ def publish(
         if each not in known and base_name(each) not in generators:
             raise UnknownNameError(f"generator or detector of run {report.name}", each, known)
     publisher = _Publisher(run, results, out or user_zoo(), name, largest, store, reports)
+    publisher.refuse_present(names, cards)
     ask = Ask(n=n, device=choose_device(device))
     made: list[Member] = []
     reference: Quality | None = None
@@ -155,13 +157,27 @@ class _Publisher:
         command = self._command(name, trained.card.resolution)
         return trained, real, Origin(command, real.card.citation, numerics, show_real or self.results.data.shown)
 
+    def refuse_present(self, names: Sequence[str], cards: Path | None) -> None:
+        """Refuse names of members or cards that are there, before anything is measured.
+
+        Raises:
+            InputError: there is one.
+        """
+        called = [self._called(name, self.results.data.resolution) for name in names]
+        for there in (folder / name for folder in (self.folder, cards) if folder is not None for name in called):
+            if there.exists():
+                raise InputError(f"{there} exists already; remove it first, or choose another folder")
+
     def other(self, resolution: int) -> TrainedGenerator | None:
-        """Open the first generator of the run that draws faces of this size from latents; None: it has none."""
+        """Open the first generator of the run that draws faces of this size from latents; None: none is here."""
         for fact in self.results.generators:
             if not (fact.trained and not fact.from_faces and fact.files is None):
                 continue
-            shown = generator_of_run(self.run, fact.name, store=self.store, reports=self.reports)
-            trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
+            try:
+                shown = generator_of_run(self.run, fact.name, store=self.store, reports=self.reports)
+                trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
+            except InputError:  # removed from the store
+                continue
             if trained.card.resolution == resolution:
                 return trained
         return None
@@ -177,7 +193,7 @@ class _Publisher:
             name=called,
             origin=origin,
             measured=measured,
-            other=self.other(trained.card.resolution) if trained.architecture.takes_faces else None,
+            other=None if origin.shown or not trained.architecture.takes_faces else self.other(trained.card.resolution),
             largest_mb=self.largest,
             device=measured.ask.device,
             on_progress=on_progress,

@@ -79,7 +79,8 @@ def _entry(report: RunReport) -> Entry:
         "protocol": str(results.protocol_version),
         "command": results.command,
     }
-    files = ("report.md", "results.csv", "results.json", "scores.parquet", "scores", "scores.json")
+    data = ("report.md", "results.csv", "results.json", "results-tables.json.gz")
+    scores = ("scores.parquet", "scores", "scores.json")
     samples = report.samples
     # in the order of the run; of several seeds the pictures are of the first
     shown = [name for name in dict.fromkeys(fact.name for fact in results.generators) if name in samples]
@@ -91,5 +92,5 @@ def _entry(report: RunReport) -> Entry:
         facts=facts,
         overview=f"{folder.name}/figures/{overview.name}" if overview.is_file() else "",
         samples={name: f"{folder.name}/{samples[name].name}" for name in shown[:_MOST_SAMPLES]},
-        links=[name for name in files if (folder / name).exists()],
+        links=[name for name in (*data, *scores) if (folder / name).exists()],
     )

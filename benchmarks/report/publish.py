@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.experiment.request_fields import RunRequest
 from benchmarks.report.digests import written_files
-from benchmarks.report.results_file import read_results
-from forge.core.errors import BenchError, BenchWarning, InputError, quoted
+from benchmarks.report.results_file import read_head, read_results
+from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError, quoted
 from forge.core.files import digest_json, sync
 
 _NAMED = 3  # files that a message lists
@@ -65,9 +65,14 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
         InputError: there is such a report.
     """
     try:
-        before = read_results(target)
+        before = read_head(target)
+    except BenchError:  # one that cannot be read is nothing to keep
+        return
+    try:
         # names, since keys differ exactly where the photos do
-        keys = {stage["name"]: stage["key"] for stage in before.get("stages", ())}
+        keys = {stage["name"]: stage["key"] for stage in read_results(target).get("stages", ())}
+    except CorruptError:  # tables that are lost: the request alone is compared
+        keys = {}
     except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep
         return
     other = ""

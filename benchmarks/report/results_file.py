@@ -17,6 +17,15 @@ TABLES = ("cells", "comparisons", "stages")  # a record each test, pair of detec
 LARGE = 1_000_000  # bytes of results.json from which it is packed
 
 
+def read_head(folder: Path) -> dict[str, Any]:
+    """Read what results.json itself holds, without tables that are packed beside it.
+
+    Raises:
+        InputError: there is no such file, it is not JSON, or beyond the bounds of what is read.
+    """
+    return read_json_object(folder / FILE)
+
+
 def read_results(folder: Path) -> dict[str, Any]:
     """Read everything that a report says, its packed tables included.
 
@@ -27,7 +36,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         InputError: there is no such file, it is not JSON, or beyond the bounds of what is read.
         CorruptError: the packed tables are missing, cut off or changed.
     """
-    content = read_json_object(folder / FILE)
+    content = read_head(folder)
     if content.pop("packed", None) is None:
         return content
     file = folder / PACKED
@@ -46,9 +55,9 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def pack_results(folder: Path) -> None:
     """Move the long tables of a large results.json into a packed file; the same report gives the same bytes."""
-    if (folder / FILE).stat().st_size < LARGE:
+    if (folder / FILE).stat().st_size < LARGE and not (folder / PACKED).is_file():
         return
-    content = read_json_object(folder / FILE)
+    content = read_results(folder)  # whole, also where it was packed before
     tables = {name: content.pop(name) for name in TABLES}
     text = json.dumps(tables, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     (folder / PACKED).write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))

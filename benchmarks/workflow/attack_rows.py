@@ -20,7 +20,7 @@ from detect.attacks.apply import Attacked, apply
 from detect.attacks.base import Attack, Knowledge
 from detect.attacks.registry import ATTACKS
 from detect.attacks.target import Aim, Target
-from detect.scoring import score_table, stacked, write_scores
+from detect.scoring import on_grid, score_table, stacked, write_scores
 from forge.core.compute import Compute
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceView, Images
@@ -68,7 +68,14 @@ def latents_by_image(trained: TrainedGenerator, view: FaceView, *, seed: int, sp
 
 
 def write_attacked(
-    trained: TrainedDetector, compute: Compute, method: Attack[Any], attacked: AttackedSet, *, aim: Aim, out: Path
+    trained: TrainedDetector,
+    compute: Compute,
+    method: Attack[Any],
+    attacked: AttackedSet,
+    *,
+    aim: Aim,
+    step: float | None = None,
+    out: Path,
 ) -> list[AttackFacts]:
     """Attack images, write their score rows, and return what each attack cost.
 
@@ -80,6 +87,7 @@ def write_attacked(
         method: the attack.
         attacked: the images.
         aim: of the attacker.
+        step: scores are rounded to steps of at most this in log odds; None: as they are.
         out: file of the rows.
 
     Raises:
@@ -103,7 +111,8 @@ def write_attacked(
         change = _Replaced(made.images)
         tables.append(score_table(trained, view, compute, perturbation=str(attack), perturb=change))
         facts.append(_facts(trained, attacked, attack, method, made))
-    write_scores(stacked(tables), out)
+    rows = stacked(tables)
+    write_scores(rows if step is None else on_grid(rows, trained.calibration, step), out)
     return facts
 
 

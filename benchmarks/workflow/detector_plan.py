@@ -190,7 +190,7 @@ class DetectorPlan:
     def _attacks(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Stage]:
         """Yield attacks on a fit, after what they need; controls get those alone that ask the detector nothing."""
         settings = self.settings
-        count = min(settings.conditions.attacked_images, settings.images.test)
+        most = settings.conditions.attacked_images
         sets: dict[str, Reals | Forger] = {name: self.forged[name] for name in planned.attacked}
         if planned.attacked and settings.conditions.attacked_reals:
             sets[""] = self.real
@@ -223,13 +223,16 @@ class DetectorPlan:
                     )
                     yield autoencoder
                     common = {"autoencoder": autoencoder}
+                scored = self._count("test", tested_on or "real")
                 yield Attack(
                     seed=settings.seed,
                     repeated=len(settings.seeds) > 1,
                     detector=fit,
                     faces=faces,
-                    parts=parts_of(name, request, count, frames=not tested_on),
+                    parts=parts_of(name, request, min(most, scored), frames=not tested_on),
                     request=request,
+                    step=settings.conditions.score_step,
+                    among=scored if scored < settings.images.test else None,
                     **common,
                 )
 

@@ -40,7 +40,7 @@ class Published:
 
 
 def publish_scores(report: RunReport, most_bytes: float) -> Published:
-    """Replace the scores of a report by compact ones; every other file stays as it is.
+    """Replace the scores of a report by compact ones, and pack the tables of a large results.json; the rest stays.
 
     Args:
         report: of the run, with its scores in any layout.

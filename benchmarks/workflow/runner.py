@@ -18,7 +18,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
-from benchmarks.workflow.drive import execute
+from benchmarks.workflow.drive import execute, status
 from benchmarks.workflow.engines import ENGINES
 from benchmarks.workflow.engines.base import EngineOptions
 from benchmarks.workflow.external_plan import masks_are_wanted
@@ -31,9 +31,10 @@ from benchmarks.workflow.schedule import Estimate
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.gather import Gather
-from benchmarks.workflow.stages.load import refuse_absent
+from benchmarks.workflow.stages.load import Load
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.store import Store
+from benchmarks.zoo.members import member_of
 from detect.data.perturb import PERTURBATIONS
 from detect.detectors.registry import DETECTORS
 from forge.core.compute import Compute
@@ -241,7 +242,7 @@ def execute_run(
     store.tidy()
     tidy_reports(reports)
     refuse_foreign(target)
-    refuse_absent(planned.stages, store)
+    _refuse_absent(planned.stages, store)
     # progress is silent here; the engine puts the observer's in for each stage
     context = Context(planned.source, compute, workers, silent, track, planned.external, planned.forged)
     options = options or EngineOptions(threads=compute.threads)
@@ -251,6 +252,23 @@ def execute_run(
         executed = execute(planned.stages, store, context, seen, runner, estimates=estimates)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.folders, list(executed.failures.values()))
+
+
+def _refuse_absent(stages: Sequence[Stage], store: Store) -> None:
+    """Refuse to begin a run with a member of the zoo whose card alone is here, if its weights will be read.
+
+    Args:
+        stages: of the run.
+        store: which may have its weights already, or all that is made with them.
+
+    Raises:
+        InputError: there is one; says how to get its weights.
+    """
+    loads = [stage for stage in stages if isinstance(stage, Load)]
+    states = status(stages, store) if loads else {}
+    for stage in loads:
+        if states[stage.key].startswith("run"):
+            member_of(stage.generator, "generator").check()
 
 
 def _record(planned: PlannedRun, target: Path, compute: Compute, engine: str, options: EngineOptions) -> RunRecord:

@@ -146,7 +146,7 @@ def _is_there(member: Member, folder: Path, *, replace: bool) -> bool:
     if not target.exists():
         return False
     if (target / "zoo.json").is_file() and Member.at(target).card == member.card:
-        return True
+        return Member.at(target).has_weights  # a card alone makes room for the member that it describes
     if not replace:
         raise InputError(f"another {member.name} is in {target}; --replace puts this one in its place")
     return False

@@ -161,7 +161,13 @@ class Member:
 
     @property
     def weights_sha256(self) -> str:
-        """Digest of a generator's weights."""
+        """Digest of a generator's weights.
+
+        Raises:
+            InputError: the card does not have it.
+        """
+        if WEIGHTS not in self.card.files:
+            raise InputError(f"{self.name} is damaged: {self.folder / CARD} does not name {WEIGHTS}; add it again")
         return self.card.files[WEIGHTS]
 
 
@@ -204,6 +210,8 @@ def members(role: Role | None = None) -> dict[str, Member]:
                 warnings.warn(f"left out of the zoo: {error}", BenchWarning, stacklevel=2)
                 continue
             before = known.get(member.card.name)
+            if before and before.card.files == member.card.files and not member.has_weights:
+                continue  # a card of the same member, perhaps alone
             if before and before.card.files != member.card.files:
                 warnings.warn(
                     f"{member.name} is that of {member.folder}, and not the other one in {before.folder}",

@@ -43,7 +43,7 @@ def write_overview(members: Sequence[Member], file: Path, device: str = "cpu") -
     faces = next(iter(rows.values()), None)
     for name, trained in opened.items():
         if trained.card.resolution == size and trained.architecture.takes_faces and faces is not None:
-            rows[name] = translate(trained.generator(), translator_of(trained), faces, range(COLUMNS))[0]
+            rows[name] = translate(trained.generator(device=device), translator_of(trained), faces, range(COLUMNS))[0]
     if rows:
         picture = sheet(np.concatenate(list(rows.values())), columns=COLUMNS, labels=list(rows))
         write_picture(file, picture, source=provenance.SYNTHETIC)

@@ -141,7 +141,7 @@ def publish_generator(
         refuse_large(folder, name, largest_mb)
         exported = TrainedGenerator.open(folder)
         rounding = _rounding(trained, exported, measured, device)
-        _write_samples(exported, folder, measured if origin.shown else None, other, device)
+        _write_samples(exported, folder, measured if origin.shown else None, None if origin.shown else other, device)
         _copy_training(trained, folder)
         rows = [] if measured is None else _quality_rows(exported, measured, on_progress)
         if rows:
@@ -233,20 +233,22 @@ def _facts(
         "rounding": vars(rounding),
         "health": ticks[-1] if ticks else None,
         "weights": (folder / WEIGHTS).stat().st_size,
-        "samples": _samples(exported, folder, origin),
+        "samples": _samples(exported, folder, shown=origin.shown),
         "takes_faces": exported.architecture.takes_faces,
         "numerics": origin.numerics,
     }
 
 
-def _samples(exported: TrainedGenerator, folder: Path, origin: Origin) -> str:
+def _samples(exported: TrainedGenerator, folder: Path, *, shown: bool) -> str:
     """Say what samples.png shows; empty: there is none."""
     if not (folder / "samples.png").is_file():
         return ""
     if not exported.architecture.takes_faces:
         return f"{SAMPLES} forgeries, of consecutive latents"
-    if origin.shown:
+    if shown:
         return f"{SAMPLES} forgeries of test photos"
+    if translator_of(exported).domains != "none":
+        return "Faces of another generator, and their forgeries"
     return "Faces of another generator, what was made of them as input, and their forgeries"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -242,3 +243,22 @@ def test_unknown_attacks_and_settings_are_named():
 def test_a_surrogate_needs_a_generator_that_draws_from_latents():
     with pytest.raises(InputError, match="no generator of this run draws any from latents"):
         planned("conditions.attacked={transfer: [4]}", generators=("self-blended",))
+
+
+def test_what_is_attacked_was_scored_before(make_set):
+    planned = prepare_run(
+        compose(
+            generators=("dcgan",), detectors=("dct",), preset="smoke", overrides=parse_assignments(
+                ["conditions.attacked={spectrum-match: []}", "conditions.attacked_images=20", "images.test=60",
+                 "conditions.scored_forgeries={test: 30}", "conditions.score_step=0.004"]
+            ),
+        )
+    )  # fmt: skip
+    attack = next(stage for stage in planned.stages if isinstance(stage, Attack))
+    scored = next(stage for stage in planned.stages if stage.name == "score dct@dcgan on dcgan")
+    assert attack.step == 0.004 and attack.settings["among"] == 30
+    faces = make_set("faces", {"val": 20, "test": 60})
+    job = SimpleNamespace(faces=lambda stage: faces)
+    images = {part.split: view.rows["id"] for part, view in scored.views(job)}
+    ((_, attacked),) = attack.views(job)
+    assert len(attacked) == 20 and set(attacked.rows["id"]) < set(images["test"])

@@ -17,7 +17,7 @@ from requested import compose
 from synthetic import ONE, make_results, make_scores
 
 from benchmarks.cli import completion
-from benchmarks.cli.zoo import rebuilding
+from benchmarks.cli.zoo import _Publisher, rebuilding
 from benchmarks.evaluation.run_facts import ZooFacts
 from benchmarks.experiment.settings import GeneratorSettings
 from benchmarks.experiment.zoo import generator_of_zoo, seen_in_training
@@ -285,9 +285,38 @@ def test_a_card_alone_plans_runs_and_says_how_to_get_the_weights(zoo, bench, mon
     )
     assert "card alone" in bench("list", "zoo")[1] and bench("show", "zoo:gan-16")[1].startswith("# zoo:gan-16")
     assert "not its weights" in bench("quality", "zoo:gan-16")[2]
-    # beside a card that is shipped, the member of an archive is the same one
-    monkeypatch.setattr("benchmarks.zoo.members.zoo_folders", lambda: [tmp_path / "cards", zoo])
-    assert members()["gan-16"].folder == zoo / "gan-16"
+    # beside the card the member of an archive is the same one, whichever folder goes before
+    for folders in ([tmp_path / "cards", zoo], [zoo, tmp_path / "cards"]):
+        monkeypatch.setattr("benchmarks.zoo.members.zoo_folders", lambda folders=folders: folders)
+        assert members()["gan-16"].folder == zoo / "gan-16"
+
+
+def test_an_archive_takes_the_place_of_a_card_alone(zoo, tmp_path):
+    pack([members()["gan-16"]], tmp_path / "zoo.zip")
+    write_card(members()["gan-16"], tmp_path / "mine")
+    new, there = add(tmp_path / "zoo.zip", tmp_path / "mine")
+    assert [member.has_weights for member in new] == [True] and not there
+    assert add(tmp_path / "zoo.zip", tmp_path / "mine")[1]  # once
+
+
+def test_a_card_that_names_no_weights_is_damaged(zoo, tmp_path, monkeypatch):
+    folder = write_card(members()["gan-16"], tmp_path / "cards")
+    values = read_json(folder / "zoo.json")
+    del values["files"]["weights.safetensors"], values["sha256"]
+    write_json(folder / "zoo.json", values)
+    monkeypatch.setenv("BENCH_ZOO", str(tmp_path / "cards"))
+    with pytest.raises(InputError, match="does not name weights"):
+        planned("zoo:gan-16")
+
+
+def test_what_is_there_is_refused_before_anything_is_measured(tmp_path):
+    publisher = _Publisher("mine", make_results(make_scores(ONE)), tmp_path / "zoo", None, 8, tmp_path, tmp_path)
+    resolution = publisher.results.data.resolution
+    publisher.refuse_present(["gan", "dct"], tmp_path / "cards")
+    (tmp_path / "cards" / f"dct-{resolution}").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"dct-{resolution} exists already"):
+        publisher.refuse_present(["gan", "dct"], tmp_path / "cards")
+    publisher.refuse_present(["gan", "dct"], None)
 
 
 def loaded(zoo, tmp_path, digest, **manifests):

@@ -46,7 +46,7 @@ def publish(
     ] = None,
     cards: Annotated[
         Path | None,
-        typer.Option("--cards", help="Write their cards here too, without weights, and one picture of all."),
+        typer.Option("--cards", help="Write their cards here too, without weights, and a picture of their faces."),
     ] = None,
     trained_on: options.TrainedOn = None,
     n: Annotated[int, typer.Option("-n", min=16, help="Images a side for the quality of a generator.")] = 1000,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.experiment.settings import AttackRequest
@@ -15,6 +16,9 @@ from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from forge.core.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from forge.faces.faceset import FaceView
 
 ATTACK = "attack.json"  # file of what the changes cost, and of what the detector was asked
 SPLIT = "forge"  # of real images and forgeries that the attacker has
@@ -34,6 +38,8 @@ class Attack(Score):
         surrogate: the attacker's own detector.
         autoencoder: the training of what re-encodes images.
         generator: the training of the generator of the forgeries, where the attack moves their latents.
+        among: number of test images that are scored unchanged, of which the attacked ones are drawn, so that each is
+            known before the attack; None: all of them.
     """
 
     action = "attack"
@@ -45,6 +51,7 @@ class Attack(Score):
     surrogate: Fit | None = None
     autoencoder: Train | None = None
     generator: Train | None = None
+    among: int | None = None
 
     @property
     def aim(self) -> Literal["evade", "frame"]:
@@ -70,7 +77,17 @@ class Attack(Score):
     def settings(self) -> dict[str, Any]:
         """Return what is attacked, and how."""
         request = self.request.model_dump(mode="json", include={"attack", "settings", "files"})
-        return {**super().settings, **request}
+        # absent where all images are scored, so that other keys stay
+        among = {} if self.among is None else {"among": self.among}
+        return {**super().settings, **request, **among}
+
+    def views(self, job: Job) -> Iterator[tuple[Part, FaceView]]:
+        """Yield what is attacked."""
+        faces = job.faces(self.faces)
+        for part in self.parts:
+            view = faces.view(part.split)
+            view = view if self.among is None else drawn(view, self.among, part.split)
+            yield part, drawn(view, part.count, part.split)
 
     def run(self, job: Job) -> Facts:
         """Write scores.parquet and attack.json.
@@ -92,6 +109,7 @@ class Attack(Score):
             attack_rows.method_of(self.request, self.name_of_attack, known),
             attack_rows.AttackedSet(parts, self.tested_on, self.seed, job.context.on_progress),
             aim=self.aim,
+            step=self.step,
             out=job.out / "scores.parquet",
         )
         write_json(job.out / ATTACK, [fact.model_dump(mode="json") for fact in facts])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stage import Facts, Job
 from benchmarks.workflow.stages.generator import GeneratorStage
-from benchmarks.workflow.store import Store
 from benchmarks.zoo.members import WEIGHTS, member_of
 from forge.core.errors import InputError
 from forge.core.files import write_json, write_text
@@ -56,18 +54,3 @@ class Load(GeneratorStage):
             else:
                 write_text(job.out / name, "")
         return {"member": member.name, "command": member.card.command}
-
-
-def refuse_absent(stages: Sequence[Stage], store: Store) -> None:
-    """Refuse to begin a run with a member of the zoo whose card alone is here.
-
-    Args:
-        stages: of the run.
-        store: which may have its weights already.
-
-    Raises:
-        InputError: there is one; says how to get its weights.
-    """
-    for stage in stages:
-        if isinstance(stage, Load) and not store.has(stage.action, stage.key):
-            member_of(stage.generator, "generator").check()
