@@ -164,8 +164,9 @@ def write_card(member: Member, folder: Path) -> Path:
         InputError: there is one of its name.
     """
     with publishing(target := folder / member.card.name) as fresh:
-        for name in (CARD, *(name for name in (GENERATOR,) if name in member.card.files)):
-            shutil.copyfile(member.folder / name, fresh / name)
+        shutil.copyfile(member.folder / CARD, fresh / CARD)
+        if member.card.role == "generator":
+            shutil.copyfile(member.folder / GENERATOR, fresh / GENERATOR)
         text = (member.folder / "README.md").read_text(encoding="utf-8")
         write_text(fresh / "README.md", re.sub(r"!\[[^]]*\]\(samples\.png\)\n\n", "", text))
     return target
