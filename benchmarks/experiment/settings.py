@@ -94,6 +94,11 @@ class GeneratorSettings(Settings):
         ge=0,
         description="distinguishes trainings of equal settings; 0: random numbers of the run's seed, else others",
     )
+    repeated: bool = Field(
+        True,
+        exclude_if=bool,
+        description="with several seeds: trained anew for each; false: once, with the first of them",
+    )
     condition: tuple[str, ...] = Field((), description="label columns that a conditional generator is told")
     domains: dict[str, tuple[str, str]] = Field(
         {},

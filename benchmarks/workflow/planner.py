@@ -309,7 +309,10 @@ def _forger(
             weights_sha256=generator.files[WEIGHTS],
         )
     else:
-        begun = train_stage(settings, base_name(name), generator, shared.prepare, shared.compute)
+        # trained once: with the first seed, in every repetition
+        seed = settings.seed if generator.repeated else (settings.seeds or (settings.seed,))[0]
+        seeded = settings.model_copy(update={"seed": seed})
+        begun = train_stage(seeded, base_name(name), generator, shared.prepare, shared.compute)
         train = _tuning(settings, generator.tuned, begun, shared, before) if generator.tuned else begun
     if generator.translates:
         made = {key: values[key] for key in ("weights", "snapshot", "direction")}

@@ -327,6 +327,32 @@ def test_fewer_forgeries_than_real_images_are_scored_where_that_is_asked_for():
     assert more["score dct@dcgan on gan"] == {"test": 80}  # never more than images.test
 
 
+def test_a_generator_is_trained_once_for_all_seeds_where_that_is_asked_for():
+    def planned(*assignments):
+        made = compose(
+            generators=("dcgan", "gan", "splice"), detectors=["disc-probe"], preset="smoke", seeds=[5, 6],
+            overrides=parse_assignments(assignments),
+        )  # fmt: skip
+        return {stage.name: stage for stage in prepare_run(made).stages}
+
+    each, once = planned(), planned("generators.dcgan.repeated=false")
+    names = {f"{action} {generator} #{seed}" for action in ("train", "synthesize") for generator in ("dcgan", "gan")
+             for seed in (5, 6)}  # fmt: skip
+    assert names <= set(each) and names - set(once) == {"train dcgan #6"}
+    # its forgeries are drawn anew, and its training is the one of the first seed, whatever the other seeds are
+    assert once["train dcgan #5"].key == each["train dcgan #5"].key
+    assert once["synthesize dcgan #5"].key == each["synthesize dcgan #5"].key
+    assert len({once[f"synthesize dcgan #{seed}"].key for seed in (5, 6)}) == 2
+    # so are detectors that begin from its discriminator
+    for seed in (5, 6):
+        fit = once[f"fit disc-probe@dcgan #{seed}"]
+        assert fit.seed == seed and fit.adversary.key == once["train dcgan #5"].key
+    # of edits, which are not trained, and of one seed alone it says nothing
+    assert planned("generator.repeated=false").keys() == {*each} - {"train dcgan #6", "train gan #6"}
+    alone = [checked(["dct"], *more) for more in ((), ("generator.repeated=false",))]
+    assert [stage.key for stage in alone[0].stages[:-1]] == [stage.key for stage in alone[1].stages[:-1]]
+
+
 def test_rounded_scores_have_keys_of_their_own_and_their_fits_have_not():
     name = "score dct@dcgan on gan"
     plain, rounded = stage(checked(["dct"]), name), stage(checked(["dct"], "conditions.score_step=0.004"), name)

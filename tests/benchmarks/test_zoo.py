@@ -22,7 +22,7 @@ from benchmarks.evaluation.run_facts import ZooFacts
 from benchmarks.experiment.settings import GeneratorSettings
 from benchmarks.experiment.zoo import generator_of_zoo, seen_in_training
 from benchmarks.inference.check_faces import CheckFaces
-from benchmarks.report.text.zoo_notes import zoo_notes
+from benchmarks.report.text.generator_notes import generator_notes
 from benchmarks.speed.gpu.zoo import keep
 from benchmarks.workflow.generator_records import Computation, GeneratorRecords
 from benchmarks.workflow.runner import prepare_run
@@ -345,13 +345,22 @@ def test_the_stage_gives_a_generator_and_its_history(zoo, tmp_path, training):
 
 def test_a_report_says_what_seeds_mean_and_which_photos_were_seen():
     results = make_results(make_scores(ONE, n=20))
-    assert zoo_notes(results) == []
+    assert generator_notes(results) == []
     facts = ZooFacts(architecture="dcgan", data="fairface", digest="ab" * 32, same_faces=False, command="bench run")
     member = results.generators[0].model_copy(update={"zoo": facts})
     for seeds, count in (([], 1), ([0, 1, 2], 2)):
-        notes = zoo_notes(results.model_copy(update={"generators": [member], "seeds": seeds}))
+        notes = generator_notes(results.model_copy(update={"generators": [member], "seeds": seeds}))
         assert len(notes) == count and "fairface (digest abababababab), another set than" in notes[-1]
     assert "the 3 seeds draw other latents" in notes[0]
+    # the same weights under several seeds: one training, whose repetition no interval covers
+    trained = results.generators[0]
+    again = [trained.model_copy(update={"seed": seed}) for seed in range(3)]
+    other = [each.model_copy(update={"name": "vae", "weights_sha256": f"{each.seed:064}"}) for each in again]
+    notes = generator_notes(results.model_copy(update={"generators": again + other, "seeds": [0, 1, 2]}))
+    assert notes == [
+        f"{trained.name} was trained once: the 3 seeds fit detectors anew on forgeries of the same weights, and "
+        "intervals over seeds do not cover another training of it."
+    ]
     assert "zoo" not in results.generators[0].model_dump() and member.model_dump()["zoo"]["data"] == "fairface"
 
 

@@ -11,10 +11,10 @@ from benchmarks.report.ranking import by_pairing
 from benchmarks.report.results_table import errors_of
 from benchmarks.report.run_view import OVERVIEW, RunView
 from benchmarks.report.sections.base import Content, Section
+from benchmarks.report.text.generator_notes import generator_notes
 from benchmarks.report.text.run_warnings import warnings
 from benchmarks.report.text.suite_summary import suite_notes, suite_sentences
 from benchmarks.report.text.summary import Summary, summarize
-from benchmarks.report.text.zoo_notes import zoo_notes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SummarySection(Section):
         else:
             summary = summarize(run.results, errors_of(run.cells, run.scores))
             figure = _key_figure(run)
-        summary = replace(summary, notes=(*summary.notes, *zoo_notes(run.whole)))
+        summary = replace(summary, notes=(*summary.notes, *generator_notes(run.whole)))
         return SummaryContent(summary, figure, _left_out(run), len(run.whole.detectors))
 
 

@@ -1,4 +1,4 @@
-"""Notes on generators from the zoo: what seeds of a run mean for them, and which photos they have seen."""
+"""Notes on generators whose weights all seeds of a run share: what seeds mean for them, and which photos they saw."""
 
 from __future__ import annotations
 
@@ -7,8 +7,27 @@ from benchmarks.evaluation.run_facts import ZooFacts
 from benchmarks.report.text.run_warnings import enumerated
 
 
-def zoo_notes(results: Results) -> list[str]:
-    """Return sentences on published weights; none where all generators were trained in the run."""
+def generator_notes(results: Results) -> list[str]:
+    """Return sentences on published weights and on trainings that seeds share; none where each seed has its own."""
+    return [*_once(results), *_published(results)]
+
+
+def _once(results: Results) -> list[str]:
+    trainings: dict[str, list[str]] = {}
+    for facts in results.generators:
+        if facts.trained and facts.zoo is None:
+            trainings.setdefault(facts.name, []).append(facts.weights_sha256)
+    names = [name for name, digests in trainings.items() if len(digests) > 1 and len(set(digests)) == 1]
+    if not names:
+        return []
+    were, theirs = ("was", "it") if len(names) == 1 else ("were each", "them")
+    return [
+        f"{enumerated(names)} {were} trained once: the {len(results.seeds)} seeds fit detectors anew on forgeries of "
+        f"the same weights, and intervals over seeds do not cover another training of {theirs}."
+    ]
+
+
+def _published(results: Results) -> list[str]:
     members = {facts.name: facts.zoo for facts in results.generators if facts.zoo is not None}
     if not members:
         return []
