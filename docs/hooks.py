@@ -1,12 +1,14 @@
-"""Hook of MkDocs: a page of reference per module or folder of each package, from the docstrings of its modules."""
+"""Hook of MkDocs: a page of reference per module or folder of a package, from docstrings; the published reports."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("forge", "detect", "benchmarks")
@@ -26,6 +28,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         lines.append("")
     files.append(File.generated(config, "reference/index.md", content="\n".join(lines)))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links out of `docs` to `reports` to their copy in the site."""
+    return html.replace("../reports/", "reports/")
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Copy the published reports into the site, as they are."""
+    shutil.copytree(ROOT / "reports", Path(config.site_dir) / "reports", dirs_exist_ok=True)
 
 
 def rooms(package: str) -> dict[str, list[Path]]:
