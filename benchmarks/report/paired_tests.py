@@ -55,7 +55,8 @@ def matrices(cells: Sequence[TestResult], comparisons: Sequence[PairedTest]) -> 
     largest = max((len(group) for group in groups.values()), default=0)
     if largest > _RIVALS:
         left_out.append(f"the best {_RIVALS} of {largest} detectors")
-    return shown, f"Shown are {' and '.join(left_out)}; results.json has all tests." if left_out else ""
+    everything = "results.json, or the tables packed beside it, has all tests."
+    return shown, f"Shown are {' and '.join(left_out)}; {everything}" if left_out else ""
 
 
 def _entry(a: TestResult, b: TestResult, comparisons: Sequence[PairedTest]) -> Entry | None:
