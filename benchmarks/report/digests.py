@@ -23,7 +23,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as `sha256sum` writes it: diges
 _REPORT_FILE = re.compile(
     r"(index\.html|report\.(md|pdf)|results\.(json|csv)|results-tables\.json\.gz|attribution\.csv|(scores|masks|attribution)\.parquet"
     r"|expected\.json|SHA256SUMS|scores\.json|scores/[^/]+\.parquet"
-    r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
+    r"|(samples|spectrum|saliency|looking)-[^/]+\.(png|webp)|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
 
 

@@ -14,6 +14,7 @@ from benchmarks.evaluation.results import SCHEMA_VERSION, Results
 from benchmarks.experiment.configs import validated
 from benchmarks.places import report_roots
 from benchmarks.report.digests import SUMS, check_files, data_files
+from benchmarks.report.picture_files import pictures
 from benchmarks.report.results_file import PACKED, read_results
 from benchmarks.report.score_archive import RECORD, archive_beside
 from forge.core.errors import BenchWarning, InputError, quoted
@@ -106,7 +107,7 @@ class RunReport:
     @property
     def samples(self) -> dict[str, Path]:
         """Generator -> picture of random forgeries, not selected."""
-        return {file.stem.removeprefix("samples-"): file for file in sorted(self.folder.glob("samples-*.png"))}
+        return pictures(self.folder, "samples")
 
     @cached_property
     def results(self) -> Results:

@@ -14,11 +14,10 @@ from benchmarks.report import render
 from benchmarks.report.digests import write_sums
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build
+from benchmarks.report.picture_files import KINDS, pictures
 from benchmarks.report.plot.elements import standalone
 from detect.scoring import write_scores
 from forge.core.files import write_json, write_text
-
-_PICTURES = ("samples", "spectrum", "saliency", "looking")  # beginnings of the picture names; the last of version 0.1
 
 
 def write_report(directory: Path, inputs: ReportInputs) -> None:
@@ -50,7 +49,7 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
     for name, write_picture in page.pictures.items():
         kept.add(directory / name)
         write_picture(directory / name)
-    earlier = {file for prefix in _PICTURES for file in directory.glob(f"{prefix}-*.png")}
+    earlier = {file for kind in KINDS for file in pictures(directory, kind).values()}
     # Only figures and pictures of a report are removed; other files belong to people.
     for stale in {*directory.glob("figures/*.svg"), *earlier} - kept:
         stale.unlink()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report.digests import write_sums, written_files
+from benchmarks.report.picture_files import pack_pictures
 from benchmarks.report.publish import publish_report
 from benchmarks.report.results_file import pack_results
 from benchmarks.report.run_report import RunReport
@@ -40,7 +41,7 @@ class Published:
 
 
 def publish_scores(report: RunReport, most_bytes: float) -> Published:
-    """Replace the scores of a report by compact ones, and pack the tables of a large results.json; the rest stays.
+    """Replace the scores of a report by compact ones; pack its pictures of faces and the tables of large results.
 
     Args:
         report: of the run, with its scores in any layout.
@@ -103,6 +104,7 @@ def _compact(folder: Path, target: Path, most_bytes: float) -> Published:
         )
         write_json(folder / RECORD, record.model_dump(mode="json"))
     pack_results(folder)
+    pack_pictures(folder, target)
     write_sums(folder)
     return published
 

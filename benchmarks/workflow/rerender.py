@@ -25,6 +25,7 @@ from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.configs import validated
 from benchmarks.protocol import Protocol
 from benchmarks.report.inputs import Pictures, ReportInputs
+from benchmarks.report.picture_files import picture
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.publish import publish_report
 from benchmarks.report.run_report import RunReport
@@ -138,8 +139,8 @@ def _beside(folder: Path, results: Results) -> Pictures:
     # get the same number behind as then.
     names, forged = FileNames(), {}
     for name in dict.fromkeys(generator.name for generator in results.generators):
-        file = folder / f"{names('samples', name)}.png"
-        if file.is_file():
+        file = picture(folder, names("samples", name))
+        if file is not None:
             forged[name] = np.asarray(cut_grid(Image.open(file)))
     # without the store there is no pixel of any single face
     return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)

@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from synthetic import TINY, call_bench
 
+from benchmarks.report.digests import read_sums
+from benchmarks.report.run_report import RunReport
 from detect.scoring import read_scores, write_scores
 
 pytestmark = pytest.mark.e2e
@@ -54,6 +59,30 @@ def test_scores_alone_give_every_number_again(bench, finished):
         json.loads(text)["cells"][0]["auc"] for text in (old["results.json"], (copy / "results.json").read_text())
     )
     assert now == pytest.approx(1 - was)
+
+
+@pytest.mark.xdist_group("rerender")
+def test_pictures_of_a_published_report_are_small_and_stay_as_they_are(bench, finished):
+    folder = shutil.copytree(finished / "reports" / "r", finished / "published" / "r")
+    exact, size = Image.open(folder / "samples-gan.png").convert("RGB"), (folder / "samples-gan.png").stat().st_size
+    assert bench("report", "r", "--reports", "published", "--publish")[0] == 0
+    file = folder / "samples-gan.webp"
+    assert not [*folder.glob("s[a]*.png")] and file.stat().st_size < size / 3
+    with Image.open(file) as seen:
+        grey = [np.asarray(image.convert("L"), float).ravel() for image in (exact, seen)]  # these are pure noise
+        assert seen.size == exact.size and np.corrcoef(*grey)[0, 1] > 0.9
+        assert "From gan, weights" in seen.getexif()[0x010E]
+    # its pages name it, the digests list it, and no page names what is gone
+    text = (folder / "report.md").read_text()
+    assert "](samples-gan.webp)" in text and "as in samples-gan.webp" in (folder / "index.html").read_text()
+    named = {link for link in re.findall(r"\]\(([^)]+)\)", text) if "/" not in link}
+    assert named <= read_sums(folder).keys() and RunReport(folder).samples == {"gan": file}
+    # written again from its store or its scores alone it has the same bytes
+    before = file.read_bytes()
+    for how in ([], ["--from-scores"]):
+        assert bench("report", "r", "--reports", "published", *how)[0] == 0
+        assert file.read_bytes() == before and not (folder / "samples-gan.png").exists()
+    assert bench("reproduce", "r", "--reports", "published")[0] == 0
 
 
 @pytest.mark.xdist_group("rerender")
