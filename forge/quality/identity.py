@@ -12,8 +12,10 @@ often it takes two photos of one person for more alike than two of different peo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -50,9 +52,9 @@ class IdentityKept(Result):
     n: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
-    """Real images and who is on them.
+    """Real images and who is on them; two are equal by the digests of both.
 
     Attributes:
         images: uint8 [n, H, H, 3].
@@ -61,6 +63,18 @@ class Known:
 
     images: Images
     people: NDArray[np.str_]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the pixels and the people."""
+        pixels, names = np.ascontiguousarray(self.images), "\n".join(self.people)
+        return hashlib.sha256(pixels.tobytes() + repr((pixels.shape, names)).encode()).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def drawn(self, count: int, seed: int) -> Known:
         """Return at most `count` of them; people stay together."""
@@ -128,6 +142,39 @@ def changed_copies(images: Images, rng: np.random.Generator) -> Images:
     return copies
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """An embedding, and mean cosines of held-out photos in it.
+
+    Attributes:
+        embed: images to unit vectors.
+        different: of photos of different people.
+        same: of two photos of one person; None: nobody has two.
+        copies: of a photo and a changed copy of it.
+    """
+
+    embed: Embedding
+    different: float
+    same: float | None
+    copies: float
+
+
+@lru_cache(maxsize=1)  # several generators of one run are measured against the same photos: 100 s of a core each
+def _scale(known: Known, held_out: Known, seed: int, device: str) -> _Scale:
+    embed = fit_embedding(known, seed, device=device)
+    others = embed(held_out.images)
+    copies = embed(changed_copies(held_out.images, np.random.default_rng(derive_seed(seed, "held-out copies"))))
+    cosines, groups = others @ others.T, held_out.groups()
+    together = groups[:, None] == groups[None]
+    two = together & ~np.eye(len(groups), dtype=bool)  # two photos of one person
+    return _Scale(
+        embed=embed,
+        different=float(cosines[~together].mean()),
+        same=float(cosines[two].mean()) if two.any() else None,
+        copies=float((others * copies).sum(axis=1).mean()),
+    )
+
+
 def identity_kept(
     forged: Images, sources: Images, known: Known, held_out: Known, *, seed: int, device: str = "cpu"
 ) -> IdentityKept:
@@ -142,23 +189,17 @@ def identity_kept(
         device: where features are computed.
     """
     known, held_out = known.drawn(FITTED, seed), held_out.drawn(FITTED, seed)
-    embed = fit_embedding(known, seed, device=device)
-    others = embed(held_out.images)
-    copies = embed(changed_copies(held_out.images, np.random.default_rng(derive_seed(seed, "held-out copies"))))
-    cosines, groups = others @ others.T, held_out.groups()
-    together = groups[:, None] == groups[None]
-    different = float(cosines[~together].mean())
-    two = together & ~np.eye(len(groups), dtype=bool)  # two photos of one person
-    kept = (embed(forged) * embed(sources)).sum(axis=1)
+    scale = _scale(known, held_out, seed, device)
+    kept = (scale.embed(forged) * scale.embed(sources)).sum(axis=1)
 
     def scaled(mean: float) -> float:
-        return (mean - different) / (1 - different)
+        return (mean - scale.different) / (1 - scale.different)
 
     return IdentityKept(
         value=scaled(float(kept.mean())),
-        same=scaled(float(cosines[two].mean())) if two.any() else None,
-        copies=scaled(float((others * copies).sum(axis=1).mean())),
-        different=different,
+        same=None if scale.same is None else scaled(scale.same),
+        copies=scaled(scale.copies),
+        different=scale.different,
         people=int((np.bincount(known.groups()) > 1).sum()),
         n=len(forged),
     )

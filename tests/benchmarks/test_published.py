@@ -20,8 +20,13 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 # name -> values that come out again, at least; bytes of the page without its pictures, at most: a race has more tables
-PUBLISHED = {"faces64-quick": (501, 300_000), "arms-race": (50, 400_000), "digits": (203, 300_000)}
-SHOWN = {"README.md": ("faces64-quick",), "docs/results/suites.md": ("digits",)}  # page -> leaderboards in it
+PUBLISHED = {"faces64": (501, 300_000), "arms-race": (50, 400_000), "digits": (203, 300_000)}
+# page -> the tables in it
+SHOWN = {
+    "README.md": ("leaderboard faces64",),
+    "docs/results/suites.md": ("leaderboard digits",),
+    "docs/results/faces64.md": ("leaderboard faces64", "review faces64"),
+}
 REPRODUCED = sorted(file.parent.name for file in REPORTS.glob("*/expected.json"))
 
 
@@ -68,11 +73,11 @@ def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
 
 
 @pytest.mark.parametrize("page", SHOWN)
-def test_pages_show_the_leaderboards_that_the_scores_give(page, tmp_path, monkeypatch, capsys):
+def test_pages_show_the_tables_that_the_scores_give(page, tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
     text = (ROOT / page).read_text(encoding="utf-8")
-    shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", text, re.DOTALL)
-    assert [command.split()[1] for command, _ in shown] == list(SHOWN[page])
+    shown = re.findall(r"<!-- bench ((?:leaderboard|review) \S+ [^>]*) -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert [" ".join(command.split()[:2]) for command, _ in shown] == list(SHOWN[page])
     for command, table in shown:
         code, out, err = bench(*command.split(), "--reports", str(REPORTS))
         assert (code, err) == (0, "") and table.strip() == out.strip()
@@ -90,7 +95,7 @@ def test_no_photo_is_published_and_pages_stay_small(name):
     assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < PUBLISHED[name][1]
 
 
-@pytest.mark.parametrize("name", ["faces64-quick", "dcgan-xception-rendered-quick"])
+@pytest.mark.parametrize("name", ["faces64", "dcgan-xception-rendered-quick"])
 def test_the_list_of_runs_names_the_leader_of_the_leaderboard_and_each_generator_once(
     name, tmp_path, monkeypatch, capsys
 ):

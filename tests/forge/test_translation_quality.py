@@ -13,7 +13,7 @@ from forge.faces.halves import halve
 from forge.faces.imaging.luma import luminance
 from forge.generators.artifact import TrainedGenerator, write_generator
 from forge.generators.translate import translate_set, untrained
-from forge.quality import built_in
+from forge.quality import built_in, identity
 from forge.quality.changed import ChangedMetric, changed
 from forge.quality.fidelity import FidelityMetric, fidelity, psnr, ssim
 from forge.quality.identity import IdentityMetric, Known, changed_copies, fit_embedding, identity_kept
@@ -124,6 +124,28 @@ def test_the_embedding_tells_people_apart_and_keeps_changed_copies_together():
     copies = embed(changed_copies(held_out.images, np.random.default_rng(0)))
     assert (vectors * copies).sum(1).mean() > cosines[groups[:, None] != groups].mean() + 0.2
     assert np.array_equal(vectors, fit_embedding(known, 0)(held_out.images))  # the seed decides everything
+
+
+def test_generators_that_are_measured_against_the_same_photos_share_an_embedding(monkeypatch):
+    fitted = []
+
+    def counted(known, seed, *, device):
+        fitted.append(seed)
+        return fit_embedding(known, seed, device=device)
+
+    monkeypatch.setattr(identity, "fit_embedding", counted)
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (40, 16, 16, 3), np.uint8)
+    nobody = np.full(20, "")
+
+    def measured(seed):
+        known, held_out = Known(photos[:20].copy(), nobody), Known(photos[20:].copy(), nobody)
+        return identity_kept(photos[:20], photos[20:], known, held_out, seed=seed)
+
+    identity._scale.cache_clear()
+    first, again, other = measured(7), measured(7), measured(8)
+    assert fitted == [7, 8] and first == again != other
+    assert Known(photos[:20], nobody) != Known(photos[20:], nobody) != "photos"
 
 
 def test_identity_is_one_of_the_photo_itself_and_zero_of_somebody_else():
