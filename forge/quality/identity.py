@@ -12,10 +12,8 @@ often it takes two photos of one person for more alike than two of different peo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from forge.faces.imaging.luma import luminance
 from forge.faces.imaging.ops import adjust, blur, jpeg
 from forge.quality.checks import Features
 from forge.quality.features import extract
+from forge.quality.kept import Kept
 from forge.quality.metric import QualityMetric, Row, Sides
 from forge.quality.result import Result
 
@@ -52,9 +51,9 @@ class IdentityKept(Result):
     n: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Known:
-    """Real images and who is on them; two are equal by the digests of both.
+    """Real images and who is on them.
 
     Attributes:
         images: uint8 [n, H, H, 3].
@@ -63,18 +62,6 @@ class Known:
 
     images: Images
     people: NDArray[np.str_]
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of the pixels and the people."""
-        pixels, names = np.ascontiguousarray(self.images), "\n".join(self.people)
-        return hashlib.sha256(pixels.tobytes() + repr((pixels.shape, names)).encode()).digest()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Known) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
 
     def drawn(self, count: int, seed: int) -> Known:
         """Return at most `count` of them; people stay together."""
@@ -159,7 +146,6 @@ class _Scale:
     copies: float
 
 
-@lru_cache(maxsize=1)  # several generators of one run are measured against the same photos: 100 s of a core each
 def _scale(known: Known, held_out: Known, seed: int, device: str) -> _Scale:
     embed = fit_embedding(known, seed, device=device)
     others = embed(held_out.images)
@@ -173,6 +159,9 @@ def _scale(known: Known, held_out: Known, seed: int, device: str) -> _Scale:
         same=float(cosines[two].mean()) if two.any() else None,
         copies=float((others * copies).sum(axis=1).mean()),
     )
+
+
+_SCALES = Kept[_Scale](1)  # generators of a run are measured against the same photos
 
 
 def identity_kept(
@@ -189,7 +178,8 @@ def identity_kept(
         device: where features are computed.
     """
     known, held_out = known.drawn(FITTED, seed), held_out.drawn(FITTED, seed)
-    scale = _scale(known, held_out, seed, device)
+    parts = (known.images, known.people, held_out.images, held_out.people, seed, device)
+    scale = _SCALES.get(lambda: _scale(known, held_out, seed, device), *parts)
     kept = (scale.embed(forged) * scale.embed(sources)).sum(axis=1)
 
     def scaled(mean: float) -> float:

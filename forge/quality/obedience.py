@@ -20,6 +20,7 @@ from forge.core.errors import InputError, quoted
 from forge.core.seeding import seed_torch
 from forge.faces.faceset import Images
 from forge.quality.checks import MIN_IMAGES, check_images
+from forge.quality.kept import Kept
 from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict
 from forge.quality.metric import QualityMetric, Row, Sides
 from forge.quality.result import Result, Share
@@ -84,11 +85,8 @@ def obedience(
             f"the training labels have one class ({quoted(str(classes[0]))}); choose a column with at least two"
         )
     targets = {name: codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
-    device_type = torch.device(device)
-    # the initial weights, the order and the shifts follow from the seed alone; the caller's random state is given back
-    with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
-        seed_torch(derive_seed(seed, "obedience"))
-        network = _fit(train_images, targets["training"], len(classes), device)
+    trained_on = (train_images, targets["training"], len(classes), seed, device)
+    network = _NETWORKS.get(lambda: _fitted(*trained_on), *trained_on, torch.get_num_threads())
     right = {
         name: _predict(network, images, device) == targets[name]  # bool [m], [f]
         for name, images in (("held-out", held_out_images), ("forged", forged_images))
@@ -111,6 +109,19 @@ def obedience(
 
 def _share(right: NDArray[np.bool_]) -> Share | None:
     return Share.of(int(right.sum()), len(right)) if len(right) else None
+
+
+# a run has several generators, whose labels are read by the same networks: one for each column
+_NETWORKS = Kept[nn.Module](8)
+
+
+def _fitted(images: Images, targets: NDArray[np.int64], classes: int, seed: int, device: str) -> nn.Module:
+    """Return the network of a column; initial weights, order and shifts follow from the seed alone."""
+    device_type = torch.device(device)
+    # the caller's random state is given back
+    with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
+        seed_torch(derive_seed(seed, "obedience"))
+        return _fit(images, targets, classes, device)
 
 
 def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) -> nn.Module:
