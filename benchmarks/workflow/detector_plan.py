@@ -140,7 +140,7 @@ class DetectorPlan:
             data=self.real,
             pairs={name: sides[-1] for name, sides in pairs.items()},
             reals={name: sides[0] for name, sides in pairs.items() if len(sides) > 1},
-            counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
+            counts={split: self._count(split, "forged") for split in ("val", "test")},
             control=here and training not in controlled,
             source="map" if request.localises else "saliency",
         )
