@@ -73,7 +73,7 @@ def clusters() -> list[Figure]:
 
 def curves() -> Iterator[Curve]:
     """Yield the published suites on clusters of all sizes, and one of them with more seeds."""
-    for name, seeds in (("faces64-quick", None), ("arms-race", None), ("faces64-quick", LARGE)):
+    for name, seeds in (("faces64", None), ("arms-race", None), ("faces64", LARGE)):
         if (PUBLISHED / name).is_dir():
             title = f"{name}, {seeds} seeds" if seeds else name
             yield Curve.of(title, MeasuredPlan.of(name, PUBLISHED, seeds))

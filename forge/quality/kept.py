@@ -1,4 +1,4 @@
-"""What a process has computed from images, kept for the next set that is measured against the same ones."""
+"""Values that a process computed from images, kept for the next set that is measured against the same ones."""
 
 from __future__ import annotations
 

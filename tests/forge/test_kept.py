@@ -1,4 +1,4 @@
-"""What is computed once for several sets."""
+"""Values that are computed once for several sets."""
 
 import numpy as np
 import pytest

@@ -11,9 +11,9 @@ from benchmarks.cli.groups import implemented_in
 
 EXAMPLES = """\b
 Examples:
-  bench cite faces64-quick
-  bench cite faces64-quick --format latex > methods.tex
-  bench cite faces64-quick --format bibtex > run.bib
+  bench cite faces64
+  bench cite faces64 --format latex > methods.tex
+  bench cite faces64 --format bibtex > run.bib
 """
 
 

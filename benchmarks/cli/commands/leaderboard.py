@@ -11,12 +11,12 @@ from benchmarks.cli.groups import implemented_in
 
 EXAMPLES = """\b
 Examples:
-  bench leaderboard faces64-quick
-  bench leaderboard faces64-quick --format md
-  bench leaderboard faces64-quick --format latex --columns matrix,robust > table.tex
-  bench leaderboard faces64-quick --by robust --columns matrix,seen
-  bench leaderboard faces64-quick --per generator --format latex > generators.tex
-  bench leaderboard faces64-quick --per detector --columns unseen,robust,seen
+  bench leaderboard faces64
+  bench leaderboard faces64 --format md
+  bench leaderboard faces64 --format latex --columns matrix,robust > table.tex
+  bench leaderboard faces64 --by robust --columns matrix,seen
+  bench leaderboard faces64 --per generator --format latex > generators.tex
+  bench leaderboard faces64 --per detector --columns unseen,robust,seen
   bench leaderboard tampered --by localisation
   bench leaderboard faces64-fairface faces64-lfw
 """

@@ -12,12 +12,12 @@ from benchmarks.cli.groups import implemented_in
 EXAMPLES = """\b
 Examples:
   bench report                             # of the run that ended last
-  bench report faces64-quick --open
-  bench report faces64-quick --from-scores # every number computed again from scores.parquet
-  bench report faces64-quick --format pdf
-  bench report faces64-quick --publish     # its scores in few bytes, for a repository or a release
+  bench report faces64 --open
+  bench report faces64 --from-scores # every number computed again from scores.parquet
+  bench report faces64 --format pdf
+  bench report faces64 --publish     # its scores in few bytes, for a repository or a release
   bench report --index                     # a page that links to all reports
-  bench report faces64-quick --section my.py:MySection
+  bench report faces64 --section my.py:MySection
 """
 
 

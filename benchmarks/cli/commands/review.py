@@ -11,8 +11,8 @@ from benchmarks.cli.groups import implemented_in
 
 EXAMPLES = """\b
 Examples:
-  bench review faces64-quick
-  bench review faces64-quick --format md > review.md
+  bench review faces64
+  bench review faces64 --format md > review.md
 """
 
 

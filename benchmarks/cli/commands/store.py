@@ -15,8 +15,8 @@ Examples:
   bench store
   bench store gc
   bench store gc --yes
-  bench store export faces64-quick faces64-quick.tar
-  bench store import faces64-quick.tar
+  bench store export faces64 faces64.tar
+  bench store import faces64.tar
   bench store verify
   bench store push --store s3://bucket/prefix
 """

@@ -12,8 +12,8 @@ from benchmarks.cli.groups import implemented_in
 
 EXAMPLES = """\b
 Examples:
-  bench export images faces64-quick --out for-the-authors
-  bench submit theirs.csv --suite faces64-quick --name theirs
+  bench export images faces64 --out for-the-authors
+  bench submit theirs.csv --suite faces64 --name theirs
 """
 
 
