@@ -12,8 +12,8 @@ from benchmarks.cli.groups import implemented_in
 
 EXAMPLES = """\b
 Examples:
-  bench compare xception dct --suite faces64
-  bench compare xception dct --suite faces64 --column unseen
+  bench compare spectrum dct --suite faces64
+  bench compare spectrum dct --suite faces64 --column unseen
 """
 
 

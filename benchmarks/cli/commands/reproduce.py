@@ -15,8 +15,8 @@ Examples:
   bench reproduce faces64
   bench reproduce faces64 --fetch faces64-scores.tar     # scores that are a file of the release
   bench reproduce reports/*                              # every report there
-  bench reproduce faces64 --from checkpoints --only "dct@dcgan on gan"
-  bench reproduce faces64 --from scratch --only "dct@vae on dcgan #0" --data path/to/photos
+  bench reproduce faces64 --from checkpoints --only "dct@dcgan on cgan"
+  bench reproduce faces64 --from scratch --only "dct@dcgan on cgan #0" --data path/to/photos
 """
 
 
